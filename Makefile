@@ -1,0 +1,75 @@
+# Two commands: `make book` and `make test`. They need Python 3.10 or later, make, and the package index.
+PYTHON ?= python3
+PORT ?= 8000
+UV_VERSION := 0.13.9
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+BUILT := _build/.built
+FRESH := _build/.fresh
+
+# What a cell's output depends on besides the cell itself; the execution cache does not look at these.
+INPUTS := $(INSTALLED) $(shell find nbutils data -type f -not -path '*/__pycache__/*' 2>/dev/null)
+PAGES := _config.yml _toc.yml index.md $(shell find chapters _static -type f -not -path '*/.*' 2>/dev/null)
+
+# Progress bars would fill the pages; a kernel of the same name elsewhere must not take over.
+BOOK_ENV := TQDM_DISABLE=1 JUPYTER_PREFER_ENV_PATH=1 PYTHONDONTWRITEBYTECODE=1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help book test serve links cover lock clean
+
+help:  ## list the targets
+	@echo "Targets:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo "Variables: PYTHON=$(PYTHON) (3.10 or later), PORT=$(PORT) (for serve)"
+
+book: $(BUILT)  ## execute every notebook and render the book in _build/html
+	@echo "The book is ready. Open $(CURDIR)/_build/html/index.html, or run: make serve"
+
+test: $(BUILT)  ## check the code, the notebooks, their claims and the rendered pages
+	$(BIN)/ruff check .
+	$(BOOK_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+serve: $(BUILT)  ## show the book at http://127.0.0.1:8000
+	@echo "Open http://127.0.0.1:$(PORT) and stop with Ctrl-C"
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+links: $(INSTALLED)  ## write the repository's address from _config.yml into every notebook
+	$(BIN)/python chapters/repository.py
+
+cover: $(INSTALLED)  ## draw the figure of the README and the front page again
+	$(BIN)/python chapters/cover.py
+
+lock: $(BIN)/uv  ## choose the newest versions that pyproject.toml allows
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --extra book --extra test \
+		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+
+clean:  ## remove the built book and the caches (the environment stays in .venv)
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis
+	find nbutils tests chapters -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "$(PYTHON) is missing or older than Python 3.10. Name a newer one: make book PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+# Matplotlib says on stderr that it builds its font cache, the first time; a page must not show that.
+$(INSTALLED): $(BIN)/uv requirements.lock pyproject.toml
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@$(BIN)/python -c 'import matplotlib.font_manager' 2>/dev/null
+	@touch $@
+
+$(FRESH): $(INPUTS)
+	@rm -rf _build/.jupyter_cache
+	@mkdir -p _build && touch $@
+
+# --all and an empty folder: with -W a warning must fail every build until it is mended, and no old page stays.
+$(BUILT): $(FRESH) $(PAGES)
+	@rm -rf _build/html
+	$(BOOK_ENV) $(BIN)/jupyter-book build --all -W --keep-going .
+	@touch $@

@@ -1,0 +1,269 @@
+"""Activations of many layers in one forward pass, streamed to disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from .models import INPUT, fingerprint
+from .progress import progress_bar
+
+MANIFEST = "manifest.json"
+
+
+def best_device() -> torch.device:
+    """CUDA if there is one, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@contextmanager
+def recording(model: nn.Module, layers: Mapping[str, str]) -> Iterator[dict[str, torch.Tensor]]:
+    """Record what the layers output while the block runs; the hooks are removed however the block ends.
+
+    Parameters
+    ----------
+    layers : from any name to the path of a module of `model`; the path ``""`` records the input of the network.
+
+    Yields
+    ------
+    A dictionary that each forward pass refills: layer name to output tensor (batch, ...).
+
+    Raises
+    ------
+    ValueError
+        If a path names no module.
+    TypeError
+        If the output of a layer is not a tensor.
+    """
+    modules = dict(model.named_modules())
+    outputs: dict[str, torch.Tensor] = {}
+    hooks = []
+
+    def keep(name: str, value: object) -> None:
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"layer {name!r} outputs a {type(value).__name__}, not a tensor: choose a module inside it")
+        # Some modules work in place on what the one before them returned: keep a copy, not a view.
+        outputs[name] = value.detach().clone()
+
+    try:
+        for name, path in layers.items():
+            if path not in modules:
+                raise ValueError(f"layers: {path!r} (for {name!r}) is not a module of the network; "
+                                 "model.named_modules() lists them")
+            if path == INPUT:
+                hooks.append(model.register_forward_pre_hook(lambda _, args, name=name: keep(name, args[0])))
+            else:
+                hooks.append(modules[path].register_forward_hook(lambda _, args, out, name=name: keep(name, out)))
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class ActivationStore(Mapping):
+    """Activations on disk: a mapping from layer name to a read-only memory map (n, features).
+
+    `shapes` gives each layer's shape before it was flattened, `n` the number of images.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `path` holds no store.
+    ValueError
+        If extraction has not finished, or a file is missing or has been cut short.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        manifest = read_manifest(self.path)
+        if manifest is None:
+            raise FileNotFoundError(f"path={str(path)!r} holds no activations: run extract(...) with out=path")
+        self.n: int = manifest["n"]
+        self.shapes = {name: tuple(layer["shape"]) for name, layer in manifest["layers"].items()}
+        if manifest["done"] < self.n:
+            raise ValueError(f"path={str(path)!r}: only {manifest['done']} of {self.n} images are done; "
+                             "run extract(...) again with the same arguments to resume")
+        self._manifest = manifest
+        for name in self:
+            self[name]
+
+    def __getitem__(self, layer: str) -> np.memmap:
+        if layer not in self.shapes:
+            raise KeyError(f"layer {layer!r} is not in the store; it has {list(self)}")
+        return open_rows(self.path, self._manifest, layer)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+
+def open_rows(path: Path, manifest: dict, layer: str, writable: bool = False) -> np.memmap:
+    """The rows (n, features) of one layer, mapped; ValueError if the file is not what the manifest says."""
+    described = manifest["layers"][layer]
+    file = path / described["file"]
+    try:
+        # Always first to read: opened to write, a file that was cut short would be filled up with zeros.
+        rows = np.load(file, mmap_mode="r", allow_pickle=False)
+        if rows.shape != (manifest["n"], math.prod(described["shape"])) or rows.dtype != manifest["dtype"]:
+            raise ValueError(f"it has the shape {rows.shape} and dtype {rows.dtype}")
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"layer {layer!r}: {file} is missing or damaged ({error}); "
+                         "delete the folder and extract again") from error
+    return np.load(file, mmap_mode="r+", allow_pickle=False) if writable else rows
+
+
+def read_manifest(path: Path) -> dict | None:
+    file = path / MANIFEST
+    if not file.exists():
+        return None
+    try:
+        manifest = json.loads(file.read_text())
+        if not {"n", "done", "dtype", "layers"} <= manifest.keys():
+            raise ValueError(f"it has only {list(manifest)}")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{file} is damaged ({error}); delete the folder and extract again") from error
+    return manifest
+
+
+def write_manifest(path: Path, manifest: dict) -> None:
+    # A rename is atomic: whoever reads the manifest sees the old one or the new one, never half of it.
+    temporary = path / (MANIFEST + ".part")
+    temporary.write_text(json.dumps(manifest, indent=1))
+    os.replace(temporary, path / MANIFEST)
+
+
+def extract(model: nn.Module, images: Sequence, layers: Mapping[str, str], out: str | os.PathLike, *,
+            dtype: str = "float16", batch_size: int = 32, workers: int = 0,
+            device: torch.device | str | None = None) -> ActivationStore:
+    """Run the network once over the images and store what the layers output.
+
+    Each layer is flattened and written to ``out/<layer>.npy``, an array (n, features), batch by batch: memory is
+    bounded by the batch, not by the data set. Interrupted at any moment, the same call takes up where it stopped;
+    that it is the same is seen on the weights, the layers, `dtype`, the number of images, and the first of them.
+
+    Parameters
+    ----------
+    model : the network; it is put in evaluation mode and moved to `device`.
+    images : n preprocessed images, each a tensor (channels, height, width): a tensor (n, ...), a list, or a torch
+        dataset; of pairs, the first element is used.
+    layers : from any name to a module path, as in ``Network.layers``.
+    out : folder for the store.
+    dtype : ``"float16"`` (relative precision 5e-4, half the disk) or ``"float32"``.
+    workers : processes that load images beside the forward pass.
+    device : by default the best there is.
+
+    Raises
+    ------
+    ValueError
+        If there are no images or no layers, the images differ in shape, a layer is unknown, does not run, or does not
+        give one output for each image, `out` holds the activations of something else or a damaged file, or an
+        activation is not finite in `dtype`.
+    """
+    if dtype not in ("float16", "float32"):
+        raise ValueError(f"dtype must be 'float16' or 'float32', not {dtype!r}")
+    for argument, given in (("images", images), ("layers", layers)):
+        if len(given) == 0:
+            raise ValueError(f"{argument} is empty: nothing to extract")
+    device = torch.device(device) if device is not None else best_device()
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    model = model.to(device, memory_format=torch.channels_last).eval()
+
+    with recording(model, layers) as outputs, torch.inference_mode():
+        def forward(batch: torch.Tensor) -> dict[str, np.ndarray]:
+            if batch.ndim == 4:
+                batch = batch.contiguous(memory_format=torch.channels_last)
+            outputs.clear()
+            model(batch.to(device, non_blocking=True))
+            return {name: to_rows(name, outputs.get(name), len(batch), dtype) for name in layers}
+
+        first = image_of(images[0])[None]
+        forward(first)
+        described = {name: {"module": path, "file": f"{file_stem(name)}.npy", "shape": list(outputs[name].shape[1:])}
+                     for name, path in layers.items()}
+        plan = {"n": len(images), "dtype": dtype, "model": fingerprint(model),
+                "first_image": hashlib.sha256(first.cpu().numpy().tobytes()).hexdigest(), "layers": described}
+        done = begin(out, plan)
+        arrays = {name: open_rows(out, plan, name, writable=True) for name in layers}
+        loader = DataLoader(Remaining(images, done, first.shape[1:]), batch_size=batch_size, num_workers=workers)
+        with progress_bar(total=len(images), initial=done, desc="activations", unit="image") as progress:
+            for batch in loader:
+                for name, rows in forward(batch).items():
+                    arrays[name][done:done + len(rows)] = rows
+                    arrays[name].flush()
+                done += len(batch)
+                write_manifest(out, {**plan, "done": done})
+                progress.update(len(batch))
+    return ActivationStore(out)
+
+
+class Remaining(Dataset):
+    """The images from `start` on, all of one shape. A class of the module, so that it can be sent to workers."""
+
+    def __init__(self, images: Sequence, start: int, shape: torch.Size):
+        self.images, self.start, self.shape = images, start, shape
+
+    def __len__(self) -> int:
+        return len(self.images) - self.start
+
+    def __getitem__(self, i: int) -> torch.Tensor:
+        image = image_of(self.images[self.start + i])
+        if image.shape != self.shape:
+            raise ValueError(f"images[{self.start + i}] has the shape {tuple(image.shape)}, but images[0] has "
+                             f"{tuple(self.shape)}: resize or crop them to one shape")
+        return image
+
+
+def image_of(item: object) -> torch.Tensor:
+    return torch.as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
+
+
+def file_stem(layer: str) -> str:
+    return re.sub(r"[^\w.-]", "_", layer)
+
+
+def to_rows(name: str, value: torch.Tensor | None, images: int, dtype: str) -> np.ndarray:
+    """A batch of outputs as rows (images, features) in `dtype`, channels first; ValueError where that cannot be."""
+    if value is None:
+        raise ValueError(f"layer {name!r} does not run when the network does: choose another module")
+    if value.ndim < 1 or len(value) != images:
+        raise ValueError(f"layer {name!r} outputs the shape {tuple(value.shape)} for {images} images: "
+                         "choose a module whose first axis is the image")
+    rows = value.contiguous().flatten(1).to(getattr(torch, dtype)).cpu()
+    if not torch.isfinite(rows).all():
+        remedy = "use dtype='float32'" if torch.isfinite(value).all() else "check the weights and the images"
+        raise ValueError(f"layer {name!r} has values that are NaN or infinite in {dtype}: {remedy}")
+    return rows.numpy()
+
+
+def begin(out: Path, plan: dict) -> int:
+    """Make the files of a new store, or check that `out` holds a part of this very plan; images already done."""
+    if len({layer["file"].lower() for layer in plan["layers"].values()}) < len(plan["layers"]):
+        raise ValueError(f"layers: {list(plan['layers'])} would share files: let their letters or digits differ")
+    found = read_manifest(out)
+    if found is None:
+        for layer in plan["layers"].values():
+            shape = (plan["n"], math.prod(layer["shape"]))
+            np.lib.format.open_memmap(out / layer["file"], mode="w+", dtype=plan["dtype"], shape=shape)
+        write_manifest(out, {**plan, "done": 0})
+        return 0
+    changed = [key for key in plan if plan[key] != found.get(key)]
+    if changed:
+        raise ValueError(f"out={str(out)!r} holds activations made with another {', '.join(changed)}; "
+                         "choose another folder or delete this one")
+    return found["done"]

@@ -1,0 +1,146 @@
+"""The figures of the book: one style, colours that survive colour blindness, light faces that survive dark mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.cluster.hierarchy import dendrogram as draw_dendrogram
+
+from .peaks import Topography
+
+# Okabe and Ito (2008): told apart with every common colour blindness.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+GREY = "#8a8a8a"
+MARKS = "osD^vPX*"
+
+
+def style() -> None:
+    """Set the book's style for all figures that follow."""
+    plt.rcParams.update({
+        "figure.figsize": (7.5, 4.2), "figure.dpi": 110, "figure.facecolor": "white", "savefig.facecolor": "white",
+        "axes.prop_cycle": plt.cycler(color=COLOURS), "axes.spines.top": False, "axes.spines.right": False,
+        "axes.titlesize": "medium", "axes.titlelocation": "left", "axes.grid": True, "grid.color": "#e6e6e6",
+        "axes.axisbelow": True, "font.size": 11, "legend.frameon": False, "lines.linewidth": 2,
+        "image.cmap": "viridis", "figure.constrained_layout.use": True})
+
+
+def layer_profile(layers: Sequence[str], series: Mapping[str, Sequence[float]], ylabel: str, *,
+                  chance: float | None = None, errors: Mapping[str, Sequence[float]] | None = None,
+                  log: bool = False, ax: Axes | None = None) -> Axes:
+    """One line for each series over the layers of a network, dotted across NaN; `chance` draws a dashed level."""
+    ax = ax or plt.subplots()[1]
+    place = np.arange(len(layers))
+    for i, (name, values) in enumerate(series.items()):
+        values = np.asarray(values, float)
+        bars = None if errors is None or name not in errors else np.asarray(errors[name], float)
+        line = ax.errorbar(place, values, bars, marker=MARKS[i % len(MARKS)], markersize=5, capsize=3, label=name)
+        known = np.isfinite(values)
+        ax.plot(place[known], values[known], ":", color=line[0].get_color(), linewidth=1.2)
+    if chance is not None:
+        ax.axhline(chance, color=GREY, linestyle="--", linewidth=1.2, label="chance")
+    ax.set_xticks(place, layers, rotation=45, ha="right")
+    ax.set(ylabel=ylabel, yscale="log" if log else "linear")
+    if len(series) > 1 or chance is not None:
+        ax.legend()
+    return ax
+
+
+def image_grid(images: Sequence[np.ndarray | Image.Image], titles: Sequence[str], columns: int = 4) -> Figure:
+    """Pictures in rows, each under its title; arrays (height, width) are drawn as maps."""
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.1 * columns, 2.25 * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, image, title in zip(axes.flat, images, titles, strict=False):
+        ax.imshow(image)
+        ax.set_title(title, fontsize=9, loc="center")
+    return figure
+
+
+def matrix(values: np.ndarray, names: Sequence[str], label: str, ax: Axes | None = None) -> Axes:
+    """A square matrix as colours between 0 and 1, with names on both sides."""
+    ax = ax or plt.subplots(figsize=(6.2, 5.2))[1]
+    image = ax.imshow(values, vmin=0, vmax=1)
+    ax.set_xticks(range(len(names)), names, rotation=60, ha="right")
+    ax.set_yticks(range(len(names)), names)
+    ax.grid(False)
+    ax.figure.colorbar(image, ax=ax, label=label, shrink=0.85)
+    return ax
+
+
+def landscape(x: np.ndarray, topography: Topography, ax: Axes | None = None) -> Axes:
+    """Points in the plane coloured by the peak they climb to, with peaks (triangles), saddles (crosses) and ridges.
+
+    x is (n, 2).
+    """
+    ax = ax or plt.subplots(figsize=(6, 5))[1]
+    for label in range(-1, topography.n_peaks):
+        of = topography.labels == label
+        ax.scatter(*x[of].T, s=5, color="#cfcfcf" if label < 0 else COLOURS[label % len(COLOURS)], alpha=0.55,
+                   linewidths=0)
+    for a, b in zip(*np.nonzero(np.triu(topography.saddle_points >= 0)), strict=True):
+        path = x[[topography.peaks[a], topography.saddle_points[a, b], topography.peaks[b]]]
+        ax.plot(*path.T, color="black", linewidth=1)
+        ax.plot(*path[1], marker="X", color="white", markeredgecolor="black", markersize=9, linestyle="none")
+    ax.plot(*x[topography.peaks].T, marker="^", color="white", markeredgecolor="black", markersize=11,
+            linestyle="none")
+    ax.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+    return ax
+
+
+def peak_bars(topography: Topography, colours: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
+    """Each peak as a bar from its highest saddle up to its top, densest first: how far it stands out."""
+    ax = ax or plt.subplots()[1]
+    touching = ~np.isnan(topography.saddles)
+    base = np.max(topography.saddles, axis=1, initial=topography.floor, where=touching)
+    ax.bar(np.arange(topography.n_peaks), topography.log_density - base, bottom=base,
+           color=colours or COLOURS[0], width=0.85)
+    ax.set(xlabel="peak, densest first", ylabel="log density")
+    return ax
+
+
+def facing_trees(left: np.ndarray, right: np.ndarray, names: Sequence[str], titles: tuple[str, str],
+                 colours: Sequence[str] | None = None) -> Figure:
+    """Two trees of the same things, leaf to leaf; a line joins each thing in the one with itself in the other.
+
+    `left` and `right` are SciPy linkage matrices; the fewer lines cross, the more alike the trees.
+    ValueError unless both have one leaf for each name.
+    """
+    count = len(names)
+    if len(left) != count - 1 or len(right) != count - 1:
+        raise ValueError(f"names has {count} entries, but the trees have {len(left) + 1} and {len(right) + 1} leaves")
+    figure, axes = plt.subplots(1, 3, figsize=(9, 0.19 * count + 1), width_ratios=[1, 1.5, 1])
+    height = []
+    for ax, tree, side, title in zip(axes[::2], (left, right), ("left", "right"), titles, strict=True):
+        drawn = draw_dendrogram(tree, orientation=side, ax=ax, no_labels=True, color_threshold=0,
+                                above_threshold_color="#444444")
+        ax.set(title=title, yticks=[])
+        ax.grid(False)
+        ax.spines["left"].set_visible(False)
+        where = np.empty(count)
+        where[drawn["leaves"]] = 5 + 10 * np.arange(count)
+        height.append(where)
+    middle = axes[1]
+    for i, name in enumerate(names):
+        colour = colours[i] if colours else "#444444"
+        middle.plot([0.36, 0.64], [height[0][i], height[1][i]], color=colour, linewidth=1, alpha=0.8)
+        middle.text(0.34, height[0][i], name, ha="right", va="center", fontsize=7.5, color=colour)
+        middle.text(0.66, height[1][i], name, ha="left", va="center", fontsize=7.5, color=colour)
+    middle.set(xlim=(0, 1), ylim=(0, 10 * count))
+    middle.axis("off")
+    return figure
+
+
+def null_histogram(null: np.ndarray, observed: float, xlabel: str, ax: Axes | None = None) -> Axes:
+    """What chance gives, as a histogram, and what was observed, as a line."""
+    ax = ax or plt.subplots()[1]
+    ax.hist(null, bins=50, color=GREY, label="random renamings")
+    ax.axvline(observed, color=COLOURS[1], label="observed")
+    ax.set(xlabel=xlabel, ylabel="renamings")
+    ax.legend()
+    return ax

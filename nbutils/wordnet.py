@@ -1,0 +1,241 @@
+"""How the words are related: the hypernym hierarchy of WordNet, and distances between its synsets.
+
+A synset is a sense: a set of words that mean the same. It is named by its ImageNet id, an ``n`` and the eight
+digits of its place in WordNet 3.0: a dog is ``n02084071``. Its hypernyms are the more general senses right above
+it. Nearly every noun has one; some have two, so the hierarchy is a directed acyclic graph and not quite a tree.
+
+Everything but `load` and `imagenet_ids` works on any such graph: the part that comes with the book, or the whole
+of WordNet from `from_nltk`.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+
+FILE = Path(__file__).resolve().parent.parent / "data" / "wordnet.tsv"
+
+
+def load(path: str | os.PathLike = FILE) -> nx.DiGraph:
+    """The part of WordNet 3.0 that comes with the book: ImageNet-1k, the atlases, and all that is above them.
+
+    Returns
+    -------
+    networkx.DiGraph
+        An edge goes from a synset to its hypernym. Attributes of a node: `name`, its first word, and `words`, all
+        of them, a tuple.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file; ``python data/make_wordnet.py`` makes it.
+    ValueError
+        If the file is not whole.
+    """
+    graph = nx.DiGraph()
+    for row in _rows(path):
+        words = tuple(row["words"].split(", "))
+        graph.add_node(row["synset"], name=words[0], words=words)
+        graph.add_edges_from((row["synset"], hypernym) for hypernym in row["hypernyms"].split())
+    _require_whole(graph, f"{os.fspath(path)} is damaged: make it again with `python data/make_wordnet.py`")
+    return graph
+
+
+def imagenet_ids(path: str | os.PathLike = FILE) -> list[str]:
+    """The 1,000 categories of ImageNet-1k, in the order of a classifier's outputs."""
+    classes = {int(row["imagenet"]): row["synset"] for row in _rows(path) if row["imagenet"]}
+    return [classes[i] for i in sorted(classes)]
+
+
+def from_nltk(reader) -> nx.DiGraph:
+    """The nouns of a whole WordNet, in the form of `load`.
+
+    Parameters
+    ----------
+    reader : nltk.corpus.reader.WordNetCorpusReader
+        For example ``nltk.corpus.wordnet``, after ``nltk.download("wordnet")``. Only version 3.0 has ImageNet's ids.
+
+    Raises
+    ------
+    ValueError
+        If `reader` reads another version.
+    """
+    if reader.get_version() != "3.0":
+        raise ValueError(f"reader has WordNet {reader.get_version()}, but ImageNet's ids are those of 3.0: "
+                         'use nltk.download("wordnet")')
+    graph = nx.DiGraph()
+    for synset in reader.all_synsets("n"):
+        words = tuple(word.replace("_", " ") for word in synset.lemma_names())
+        graph.add_node(_id(synset), name=words[0], words=words)
+        # "Rome is a city" is an instance, "a city is a place" is not: for a distance both are one step up.
+        hypernyms = synset.hypernyms() + synset.instance_hypernyms()
+        graph.add_edges_from((_id(synset), _id(hypernym)) for hypernym in hypernyms)
+    _require_whole(graph, "reader does not have all of WordNet's nouns: download or install it again")
+    return graph
+
+
+def is_a(graph: nx.DiGraph, a: str, ancestor: str) -> bool:
+    """Whether `a` is a kind of `ancestor`, at any remove; each synset is a kind of itself."""
+    _require(graph, ancestor)
+    return ancestor in _steps_up(graph, a)
+
+
+def depth(graph: nx.DiGraph, a: str) -> int:
+    """Number of edges on the longest way from `a` up to the root.
+
+    The longest, because then whatever is below a synset is also deeper. By the shortest way a person has the depth
+    3, an organism 5, although each person is an organism.
+    """
+    return _depths(graph, _steps_up(graph, a))[a]
+
+
+def path_distance(graph: nx.DiGraph, a: str, b: str) -> int:
+    """Number of edges of the shortest path that goes up from `a` to a common hypernym and down to `b`."""
+    up_a, up_b = _steps_up(graph, a), _steps_up(graph, b)
+    return min(up_a[node] + up_b[node] for node in _common(up_a, up_b))
+
+
+def path_distances(graph: nx.DiGraph, ids: Sequence[str]) -> np.ndarray:
+    """`path_distance` of each pair of the m `ids`: an (m, m) float array, symmetric, 0 on the diagonal."""
+    ups = [_steps_up(graph, a) for a in ids]
+    column = {node: j for j, node in enumerate(dict.fromkeys(node for up in ups for node in up))}
+    steps = np.full((len(ups), len(column)), np.inf)
+    for row, up in zip(steps, ups, strict=True):
+        row[[column[node] for node in up]] = list(up.values())
+    distances = np.empty((len(ups), len(ups)))
+    for i, row in enumerate(steps):
+        above = np.isfinite(row)
+        distances[i] = (steps[:, above] + row[above]).min(axis=1)
+    if np.isinf(distances).any():
+        i, j = np.argwhere(np.isinf(distances))[0]
+        raise ValueError(f"{ids[i]!r} and {ids[j]!r} have no common hypernym in this graph")
+    return distances
+
+
+def lowest_common_hypernym(graph: nx.DiGraph, a: str, b: str) -> str:
+    """The most specific synset that `a` and `b` both are: of those above both, the deepest (see `depth`).
+
+    It is `a` itself if `b` is a kind of `a`. Of equally deep ones it is the one with the fewest steps to `a` and
+    `b`, then the one with the smallest id.
+    """
+    up_a, up_b = _steps_up(graph, a), _steps_up(graph, b)
+    depths = _depths(graph, _common(up_a, up_b))
+    return min(depths, key=lambda node: (-depths[node], up_a[node] + up_b[node], node))
+
+
+def hypernym_distances(graph: nx.DiGraph, ids: Sequence[str]) -> np.ndarray:
+    """How far up each pair of the m `ids` meets: an (m, m) float array, symmetric, 0 for the same synset.
+
+    The depth of the deepest of `ids`, less the depth of the pair's `lowest_common_hypernym` (see `depth`). As in a
+    dendrogram, what counts is where two branches join, not how long each is below.
+    """
+    ups = {a: _steps_up(graph, a) for a in ids}
+    depths = _depths(graph, set().union(*ups.values()))
+    deepest = max((depths[a] for a in ups), default=0)
+    return np.array([[0.0 if a == b else deepest - max(depths[node] for node in _common(ups[a], ups[b])) for b in ids]
+                     for a in ids]).reshape(len(ids), len(ids))
+
+
+def wu_palmer(graph: nx.DiGraph, a: str, b: str) -> float:
+    """Similarity of two synsets: 1 for the same one, near 0 where only the root is common.
+
+    2 d / (s_a + s_b + 2 d), where d is the number of synsets on the longest way from the `lowest_common_hypernym`
+    to the root, both included, and s_a, s_b are the steps from there down to `a` and `b`.
+
+    Source: Wu and Palmer (1994), "Verb semantics and lexical selection".
+    """
+    meet = lowest_common_hypernym(graph, a, b)
+    above = depth(graph, meet) + 1
+    return 2 * above / (_steps_up(graph, a)[meet] + _steps_up(graph, b)[meet] + 2 * above)
+
+
+def hypernym_tree(graph: nx.DiGraph, ids: Iterable[str]) -> nx.DiGraph:
+    """The tree that joins the given synsets, with the synsets left out at which nothing branches.
+
+    Each synset keeps one hypernym, the deepest (see `depth`), or of equally deep ones that with the smallest id.
+    What remains are `ids` and the places where they meet. Not each of `ids` is a leaf: a chair stays above
+    a Windsor chair. An id given twice is one node.
+
+    Returns
+    -------
+    networkx.DiGraph
+        An edge goes from a synset up to its parent, as in `graph`. Attributes of a node: those in `graph`, its
+        `depth` there, and `given`, whether it is one of `ids`.
+
+    Raises
+    ------
+    ValueError
+        If `ids` is empty.
+    KeyError
+        If one of them is not in `graph`.
+    """
+    given = set(ids)
+    if not given:
+        raise ValueError("ids is empty: a tree needs at least one synset")
+    depths = _depths(graph, set().union(*(_steps_up(graph, a) for a in given)))
+    tree = nx.DiGraph()
+    for node in given:
+        tree.add_node(node)
+        while hypernyms := list(graph.successors(node)):
+            parent = min(hypernyms, key=lambda h: (-depths[h], h))
+            tree.add_edge(node, parent)
+            node = parent
+    if (roots := [node for node in tree if not tree.out_degree(node)]) != roots[:1]:
+        raise ValueError(f"ids meet nowhere: they hang from the separate roots {sorted(roots)}")
+    for node in sorted(tree, key=lambda node: (depths[node], node)):
+        children = list(tree.predecessors(node))
+        if node not in given and len(children) == 1:
+            tree.add_edges_from((children[0], parent) for parent in list(tree.successors(node)))
+            tree.remove_node(node)
+        else:
+            tree.add_node(node, **graph.nodes[node], depth=depths[node], given=node in given)
+    return tree
+
+
+def _rows(path: str | os.PathLike) -> Iterator[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        yield from csv.DictReader((line for line in file if not line.startswith("#")), delimiter="\t")
+
+
+def _id(synset) -> str:
+    return f"n{synset.offset():08d}"
+
+
+def _require(graph: nx.DiGraph, a: str) -> None:
+    if a not in graph:
+        raise KeyError(f"synset {a!r} is not in this graph: check the id (a dog is 'n02084071'). The whole of WordNet "
+                       "comes with from_nltk; to add to the part here, put it in a data/*_synsets.csv and run "
+                       "data/make_wordnet.py")
+
+
+def _require_whole(graph: nx.DiGraph, message: str) -> None:
+    """An edge to a synset that was never described leaves a node without a name; a cycle has no depth."""
+    if not graph or any("name" not in data for _, data in graph.nodes(data=True)):
+        raise ValueError(message)
+    if not nx.is_directed_acyclic_graph(graph):
+        raise ValueError(message)
+
+
+def _steps_up(graph: nx.DiGraph, a: str) -> dict[str, int]:
+    """All that `a` is, itself first, with the number of edges of the shortest way up."""
+    _require(graph, a)
+    return nx.single_source_shortest_path_length(graph, a)
+
+
+def _common(up_a: dict[str, int], up_b: dict[str, int]) -> set[str]:
+    if not (common := up_a.keys() & up_b.keys()):
+        raise ValueError(f"{next(iter(up_a))!r} and {next(iter(up_b))!r} have no common hypernym in this graph")
+    return common
+
+
+def _depths(graph: nx.DiGraph, nodes: Iterable[str]) -> dict[str, int]:
+    """`depth` of each of `nodes`, which must include all hypernyms of each."""
+    depths = {}
+    for node in reversed(list(nx.topological_sort(graph.subgraph(nodes)))):
+        depths[node] = 1 + max((depths[hypernym] for hypernym in graph.successors(node)), default=-1)
+    return depths

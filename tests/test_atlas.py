@@ -1,0 +1,242 @@
+"""Building an atlas, on drawn images and a network of three layers, and from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from nbutils import activations, atlas, datasets, models
+from nbutils.neighbors import knn_graph
+
+
+def to_tensor(image: Image.Image) -> torch.Tensor:
+    return torch.tensor(np.array(image)).permute(2, 0, 1) / 255
+
+
+def network() -> models.Network:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.Flatten(), nn.Linear(216, 5)).eval()
+    return models.Network("tiny", model, {"input": "", "stage 1": "1", "stage 2": "2", "logits": "4"}, to_tensor,
+                          preprocessing="divided by 255", weights="random, seed 0")
+
+
+def draw(root, side=10, count=5):
+    """Three categories of noise, each on a colour of its own."""
+    rng = np.random.default_rng(0)
+    for name, colour in {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}.items():
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = np.clip(rng.normal(colour, 30, (side, side, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{i:02}.png")
+    return root
+
+
+@pytest.fixture
+def images(tmp_path):
+    return datasets.ImageFolder(draw(tmp_path / "drawn"), to_tensor)
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_build(tmp_path, images):
+    made = atlas.build(network(), images, tmp_path / "mine", k=4, device="cpu", command="by a test",
+                       synsets={"red": "n04962784", "blue": None})
+    found = datasets.load_atlas(tmp_path / "mine")
+    for a in (made, found):
+        assert a.name == "mine" and a.layers == ("input", "stage 1", "stage 2", "logits")
+        assert a.class_names == ("blue", "green", "red") and a.synsets == (None, None, "n04962784")
+        assert a.files[0] == "blue/00.png" and a.labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    meta = found.meta
+    assert (meta["n"], meta["k"], meta["command"], meta["network"]) == (15, 4, "by a test", "tiny")
+    assert (meta["preprocessing"], meta["weights"]) == ("divided by 255", "random, seed 0")
+    assert meta["weights_sha256"] == models.fingerprint(network().model)
+    assert meta["versions"]["torch"] and meta["layers"]["stage 2"]["shape"] == [6, 6, 6]
+    # The graphs are those of what the network gives, computed here without the store.
+    x = torch.stack([images[i] for i in range(15)])
+    with torch.inference_mode():
+        logits = network().model(x)
+    for layer, value in (("input", x), ("logits", logits)):
+        expected = knn_graph(value.half(), 4)
+        np.testing.assert_array_equal(found.graphs[layer].indices, expected.indices)
+        np.testing.assert_allclose(found.graphs[layer].distances, expected.distances, rtol=1e-2)
+    assert not [file for file in os.listdir(tmp_path / "mine") if not file.endswith((".npz", ".json"))]
+
+
+def test_chosen_layers_are_in_the_order_of_the_network(tmp_path, images):
+    made = atlas.build(network(), images, tmp_path / "mine", layers=["logits", "input"], k=3, device="cpu")
+    assert made.layers == ("input", "logits") and made.synsets == (None, None, None)
+
+
+def test_building_again_makes_nothing_again(tmp_path, images, monkeypatch):
+    atlas.build(network(), images, tmp_path / "mine", k=4, device="cpu")
+    before = contents(tmp_path / "mine")
+    monkeypatch.setattr(atlas, "knn_graph", lambda *a, **k: pytest.fail("made a graph again"))
+    again, batches = network(), []
+    again.model.register_forward_pre_hook(lambda _, args: batches.append(len(args[0])))
+    atlas.build(again, images, tmp_path / "mine", k=4, device="cpu")
+    assert batches == [1], "one image, which tells whether the network is the same"
+    assert contents(tmp_path / "mine") == before
+
+
+def test_another_k_needs_no_other_activations(tmp_path, images):
+    atlas.build(network(), images, tmp_path / "mine", k=4, device="cpu")
+    again, batches = network(), []
+    again.model.register_forward_pre_hook(lambda _, args: batches.append(len(args[0])))
+    made = atlas.build(again, images, tmp_path / "mine", k=6, device="cpu")
+    assert batches == [1] and {graph.k for graph in made.graphs.values()} == {6} and made.meta["k"] == 6
+
+
+def test_another_network_in_the_same_folder_is_refused(tmp_path, images):
+    atlas.build(network(), images, tmp_path / "mine", k=4, device="cpu")
+    before, other = contents(tmp_path / "mine"), network()
+    other.model[4].bias.data += 1
+    with pytest.raises(ValueError, match="made with another model; choose another folder or delete this one"):
+        atlas.build(other, images, tmp_path / "mine", k=4, device="cpu")
+    assert contents(tmp_path / "mine") == before
+
+
+def test_bad_arguments(tmp_path, images):
+    with pytest.raises(ValueError, match=r"layers: 'stage 7' is no layer of tiny; it has \['input'"):
+        atlas.build(network(), images, tmp_path / "mine", layers=["stage 7"], k=4)
+    for k in (0, 15):
+        with pytest.raises(ValueError, match=f"k={k} must lie in 1 ... n - 1 = 14"):
+            atlas.build(network(), images, tmp_path / "mine", k=k)
+    assert os.listdir(tmp_path) == ["drawn"], "refused before anything was written"
+
+
+# --- killed
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+import test_atlas
+from pathlib import Path
+from nbutils import atlas, datasets
+when, left = sys.argv[3], [2]
+def kill_at_the_third(*a, original=None, **k):
+    left[0] -= 1
+    if left[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*a, **k)
+if when == "images":
+    transform = lambda image: kill_at_the_third(image, original=test_atlas.to_tensor)
+    left[0] = 10
+else:
+    transform = test_atlas.to_tensor
+    made = atlas.knn_graph
+    atlas.knn_graph = lambda *a, **k: kill_at_the_third(*a, original=made, **k)
+images = datasets.ImageFolder(Path(sys.argv[2]) / "drawn", transform)
+test_atlas.extract_in_small_batches()
+atlas.build(test_atlas.network(), images, Path(sys.argv[2]) / "mine", k=4, device="cpu")
+"""
+
+
+def extract_in_small_batches(monkeypatch=None):
+    def small(*a, original=activations.extract, **k):
+        return original(*a, batch_size=4, **k)
+    if monkeypatch:
+        monkeypatch.setattr(atlas, "extract", small)
+    else:
+        atlas.extract = small
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+@pytest.mark.parametrize("when, images_left, graphs_left", [("images", 7, 4), ("graphs", 0, 2)])
+def test_killed_and_resumed(tmp_path, images, monkeypatch, when, images_left, graphs_left):
+    killed = subprocess.run([sys.executable, "-c", KILLED, os.path.dirname(__file__), tmp_path, when],
+                            capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with pytest.raises(FileNotFoundError, match="no atlas"):
+        datasets.load_atlas(tmp_path / "mine")
+
+    extract_in_small_batches(monkeypatch)
+    made, seen, resumed = [], [], network()
+    monkeypatch.setattr(atlas, "knn_graph", lambda *a, **k: made.append(a) or knn_graph(*a, **k))
+    resumed.model.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    found = atlas.build(resumed, images, tmp_path / "mine", k=4, device="cpu")
+    assert sum(seen) - 1 == images_left and len(made) == graphs_left
+    whole = atlas.build(network(), images, tmp_path / "whole", k=4, device="cpu")
+    for layer in whole.layers:
+        np.testing.assert_array_equal(found.graphs[layer].indices, whole.graphs[layer].indices)
+        np.testing.assert_array_equal(found.graphs[layer].distances, whole.graphs[layer].distances)
+
+
+# --- the command line
+
+def command(*arguments):
+    return subprocess.run([sys.executable, "-m", "nbutils.atlas", *map(str, arguments)], capture_output=True, text=True,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def test_help():
+    done = command("--help")
+    assert done.returncode == 0 and done.stdout.startswith("usage: python -m nbutils.atlas")
+    for option in ("--images", "--exclude", "--network", "--weights", "--layers", "--k", "--synsets", "--out"):
+        assert option in done.stdout
+
+
+def test_end_to_end(tmp_path):
+    draw(tmp_path / "drawn", side=40, count=4)
+    (tmp_path / "table.csv").write_text("category,synset\nred,n04962784\ngreen,\n")
+    arguments = ["--images", str(tmp_path / "drawn"), "--exclude", "blue", "--weights", "random", "--k", "3",
+                 "--workers", "0", "--layers", "stage 7", "stem", "logits", "--synsets", str(tmp_path / "table.csv"),
+                 "--out", str(tmp_path / "my atlas")]
+    atlas.main(arguments)
+    found = datasets.load_atlas(tmp_path / "my atlas")
+    assert found.layers == ("stem", "stage 7", "logits") and len(found.labels) == 8
+    assert found.class_names == ("green", "red") and found.synsets == (None, "n04962784")
+    assert found.meta["weights"].startswith("random, seed 0, statistics of the batch normalisation measured on 8 ")
+    assert "--layers 'stage 7' stem logits" in found.meta["command"], "can be pasted into a shell"
+    for layer in found.layers:
+        graph = found.graphs[layer]
+        assert (graph.n, graph.k) == (8, 3) and (graph.distances > 0).all()
+    # With calibrated statistics the signal neither dies out nor blows up on its way.
+    store = activations.ActivationStore(tmp_path / "my atlas.activations")
+    for layer in store:
+        assert 0.05 < store[layer].astype(float).std() < 20, layer
+    atlas.main(arguments)
+    assert json.loads((tmp_path / "my atlas" / "meta.json").read_text()) == found.meta
+
+
+@pytest.mark.parametrize("count, batches", [(3, [3]), (33, [17, 16]), (256, [32] * 8), (300, [32] * 8)])
+def test_calibration_sees_all_categories_in_batches_of_one_size(tmp_path, monkeypatch, count, batches):
+    class Numbers:
+        class_names, labels, files = ("a",), np.zeros(count, int), [""] * count
+
+        def __len__(self):
+            return count
+
+        def __getitem__(self, i):
+            return torch.full((3, 2, 2), float(i))
+
+    given = []
+    monkeypatch.setattr(datasets, "ImageFolder", lambda *a: Numbers())
+    monkeypatch.setattr(models, "calibrate", lambda model, batches: given.extend(batches))
+    monkeypatch.setattr(atlas, "build", lambda *a, **k: None)
+    atlas.main(["--images", "x", "--out", str(tmp_path / "out"), "--weights", "random"])
+    assert [len(batch) for batch in given] == batches
+    seen = torch.cat(given)[:, 0, 0, 0]
+    assert seen[0] == 0 and seen[-1] == count - 1 and len(seen.unique()) == min(count, 256)
+    assert seen.diff().max() <= 2
+
+
+def test_network_without_weights_on_this_machine(tmp_path, capsys):
+    draw(tmp_path / "drawn")
+    for wrong in (["--network", "resnet9999"], ["--k", "99"], ["--layers", "stage 99"]):
+        with pytest.raises(ValueError, match=r"name='resnet9999'|k=99|'stage 99'"):
+            atlas.main(["--images", str(tmp_path / "drawn"), "--out", str(tmp_path / "out"), *wrong])
+    with pytest.raises(SystemExit):
+        atlas.main(["--images", str(tmp_path / "drawn")])
+    assert "--out" in capsys.readouterr().err

@@ -1,0 +1,281 @@
+"""Named networks: the weights belong to the names, and the layers are where they are said to be."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from nbutils import datasets, models
+from nbutils.activations import recording
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    return models.load()
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    return datasets.sample_photographs()
+
+
+def first_runs(model: nn.Module, layers: dict[str, str], batch: torch.Tensor) -> list[str]:
+    """The layers in the order in which they give their output."""
+    order, modules = [], dict(model.named_modules())
+    hooks = [modules[path].register_forward_hook(lambda *_, name=name: order.append(name))
+             for name, path in layers.items() if path != models.INPUT]
+    with torch.inference_mode():
+        model(batch)
+    for hook in hooks:
+        hook.remove()
+    return order
+
+
+# --- EfficientNet-Lite0
+
+@pytest.mark.parametrize("name, expected", [
+    ("cat", {"tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat"}),
+    ("coffee", {"espresso", "cup", "coffee mug"}),
+    ("rocket", {"missile", "projectile"}),
+    ("motorcycle", {"moped", "motor scooter", "disk brake"}),
+    ("flower", {"daisy"}),
+    ("admiral", {"military uniform"}),
+])
+def test_recognises_photographs(lite0, photographs, name, expected):
+    [[(best, probability), (_, second)]] = models.predict(lite0, lite0.transform(photographs[name])[None], top=2)
+    assert best in expected
+    assert 1 >= probability >= second > 0
+
+
+def test_cats_are_cats_together(lite0, photographs):
+    best = models.predict(lite0, lite0.transform(photographs["cat"])[None], top=3)[0]
+    assert sum(p for name, p in best if name in {"tabby", "tiger cat", "Egyptian cat"}) > 0.8
+
+
+def test_classes(lite0):
+    assert len(lite0.class_names) == 1000
+    assert (lite0.class_names[0], lite0.class_names[281], lite0.class_names[999]) == ("tench", "tabby", "toilet tissue")
+
+
+@pytest.mark.parametrize("pixel, value", [(0, -127 / 128), (127, 0.0), (255, 1.0)])
+def test_pixels(lite0, pixel, value):
+    x = lite0.transform(Image.new("RGB", (300, 260), (pixel, pixel, 127)))
+    assert x.shape == (3, 224, 224) and x.dtype == torch.float32
+    assert (x[:2] == value).all() and (x[2] == 0).all()
+
+
+@pytest.mark.parametrize("size", [(448, 224), (224, 448), (600, 224)])
+def test_centre_crop(lite0, size):
+    # Red in the central square, where the image needs no scaling.
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    top, left = (size[1] - 224) // 2, (size[0] - 224) // 2
+    pixels[top:top + 224, left:left + 224, 0] = 255
+    x = lite0.transform(Image.fromarray(pixels))
+    assert (x[0] == 1).all() and (x[1:] == -127 / 128).all()
+
+
+def test_shorter_side_is_scaled(lite0):
+    # Of 448 x 896 pixels the central half remains: a gradient from left to right runs from 1/4 to 3/4.
+    ramp = np.broadcast_to(np.linspace(0, 255, 896).astype(np.uint8)[None, :, None], (448, 896, 3))
+    x = lite0.transform(Image.fromarray(ramp.copy())) * 128 + 127
+    assert x[0, 100, 0].item() == pytest.approx(255 / 4, abs=2)
+    assert x[0, 100, -1].item() == pytest.approx(255 * 3 / 4, abs=2)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
+def test_other_images_become_colour(lite0, mode):
+    assert lite0.transform(Image.new("RGB", (230, 230), (255, 255, 255)).convert(mode)).shape == (3, 224, 224)
+
+
+def test_layers_in_the_order_of_the_forward_pass(lite0):
+    names = list(lite0.layers)
+    assert names == ["input", "stem", *(f"stage {i}" for i in range(1, 8)), "head", "pool", "logits"]
+    assert first_runs(lite0.model, lite0.layers, torch.zeros(1, 3, 64, 64)) == names[1:]
+
+
+def test_shapes_of_the_layers(lite0):
+    with recording(lite0.model, lite0.layers) as outputs, torch.inference_mode():
+        logits = lite0.model(torch.zeros(1, 3, 224, 224))
+    assert outputs["input"].shape == (1, 3, 224, 224)
+    assert outputs["stem"].shape == (1, 32, 112, 112)
+    assert outputs["head"].shape == (1, 1280, 7, 7)
+    assert outputs["pool"].shape == (1, 1280)
+    assert torch.equal(outputs["logits"], logits)
+    # The stem and the head are recorded after their non-linearity, ReLU6.
+    assert outputs["stem"].min() >= 0 and outputs["stem"].max() <= 6
+
+
+def test_predict_needs_names(lite0):
+    nameless = models.Network("mine", nn.Linear(2, 3), {}, transform=None)
+    with pytest.raises(ValueError, match="class_names"):
+        models.predict(nameless, torch.zeros(1, 2))
+
+
+# --- random weights, fingerprints
+
+def test_random_weights_follow_the_seed(lite0):
+    fingerprints = [models.fingerprint(models.load(weights="random", seed=seed).model) for seed in (0, 0, 1)]
+    assert fingerprints[0] == fingerprints[1]
+    assert len({*fingerprints, models.fingerprint(lite0.model)}) == 3
+    assert models.load(weights="random", seed=7).weights == "random, seed 7"
+
+
+def test_loading_leaves_the_random_numbers_of_others_alone():
+    before = torch.get_rng_state()
+    models.load("resnet18", weights="random", seed=0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def small_network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))
+
+
+@pytest.mark.parametrize("path, at", [("0.weight", (0, 0, 0, 0)), ("3.bias", (2,)), ("4.running_var", (1,)),
+                                      ("4.num_batches_tracked", ())])
+def test_fingerprint_sees_every_number(path, at):
+    model = small_network()
+    before = models.fingerprint(model)
+    state = model.state_dict()
+    value = state[path]
+    value[at] = value[at] + 1 if not value.is_floating_point() else torch.nextafter(value[at], torch.tensor(9.0))
+    assert models.fingerprint(model) != before
+
+
+def test_fingerprint_does_not_depend_on_the_layout():
+    model = small_network()
+    before = models.fingerprint(model)
+    assert models.fingerprint(model.to(memory_format=torch.channels_last)) == before
+    assert models.fingerprint(small_network().bfloat16()) != before
+
+
+# --- calibration
+
+def test_calibrate_gives_the_signal_unit_scale():
+    model, x = small_network().eval(), torch.randn(64, 3, 12, 12) * 5 + 3
+    models.calibrate(model, [x[:32], x[32:]])
+    with torch.inference_mode():
+        y = model(x)
+    assert y.mean((0, 2, 3)).abs().max() < 0.1
+    assert (y.std((0, 2, 3)) - 1).abs().max() < 0.1
+
+
+def test_calibrate_averages_batches_with_equal_weight():
+    norm = nn.BatchNorm2d(1)
+    models.calibrate(norm, [torch.full((2, 1, 2, 2), 1.0), torch.full((6, 1, 2, 2), 4.0)])
+    assert norm.running_mean.item() == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+def test_calibrate_changes_only_running_statistics(training, fails):
+    model = small_network().train(training)
+    model[1].momentum, model[4].training = 0.03, False
+    flags = [module.training for module in model.modules()]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    if fails:
+        with pytest.raises(RuntimeError):
+            models.calibrate(model, [torch.randn(8, 3, 12, 12), torch.randn(8, 5, 12, 12)])
+    else:
+        models.calibrate(model, [torch.randn(8, 3, 12, 12)])
+    assert [module.training for module in model.modules()] == flags
+    assert (model[1].momentum, model[4].momentum) == (0.03, 0.1)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {f"{i}.{name}" for i in (1, 4) for name in ("running_mean", "running_var", "num_batches_tracked")}
+
+
+def test_calibrate_without_batches():
+    model = small_network()
+    before = models.fingerprint(model)
+    with pytest.raises(ValueError, match="batches is empty"):
+        models.calibrate(model, [])
+    assert models.fingerprint(model) == before
+
+
+# --- unknown names
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match=r"name='resnet9999' .*list_models"):
+        models.load("resnet9999")
+    with pytest.raises(ValueError, match="weights must be 'imagenet' or 'random', not 'imagenet21k'"):
+        models.load(weights="imagenet21k")
+
+
+# --- torchvision
+
+def stages(count: int) -> list[str]:
+    return [f"stage {i + 1}" for i in range(count)]
+
+
+@pytest.mark.parametrize("name, names, side", [
+    ("resnet18", ["input", "stem", *stages(4), "pool", "logits"], 64),
+    ("vgg11", ["input", *stages(5), "pool", "logits"], None),
+    ("alexnet", ["input", *stages(3), "pool", "logits"], 64),
+    ("densenet121", ["input", "stem", *stages(4), "logits"], 64),
+    ("googlenet", ["input", "stem", *stages(9), "pool", "logits"], 64),
+    ("vit_b_16", ["input", "stem", *stages(12), "norm", "logits"], None),
+    ("mobilenet_v2", ["input", "stem", *stages(18), "logits"], 64),
+    ("squeezenet1_1", ["input", *stages(11), "logits"], 64),
+    ("shufflenet_v2_x0_5", ["input", "stem", *stages(3), "logits"], 64),
+    ("regnet_y_400mf", ["input", "stem", *stages(4), "pool", "logits"], 64),
+    ("convnext_tiny", ["input", "stem", *stages(7), "pool", "logits"], None),
+    ("swin_t", ["input", "stem", *stages(7), "norm", "pool", "logits"], None),
+])
+def test_layers_of_torchvision_networks(name, names, side):
+    """Where `side` is given, the network also runs, and its layers in the order in which they are named."""
+    from torchvision import models as torchvision_models
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # GoogLeNet tells of its initialisation
+        with torch.device("cpu" if side else "meta"):
+            model = torchvision_models.get_model(name, weights=None).eval()
+    layers = models.named_layers(model)
+    assert list(layers) == names
+    assert {path for path in layers.values()} <= dict(model.named_modules()).keys()
+    if side:
+        assert first_runs(model, layers, torch.zeros(1, 3, side, side)) == names[1:]
+
+
+def test_a_stage_of_vgg_ends_where_the_image_shrinks():
+    from torchvision import models as torchvision_models
+
+    with torch.device("meta"):
+        model = torchvision_models.vgg16()
+    modules = dict(model.named_modules())
+    paths = [path for name, path in models.named_layers(model).items() if name.startswith("stage")]
+    assert len(paths) == 5 and all(isinstance(modules[path], nn.MaxPool2d) for path in paths)
+
+
+def test_other_networks_keep_their_own_names():
+    class Mine(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.fc = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+
+    assert models.named_layers(Mine()) == {"input": "", "first": "first", "second": "second", "fc": "fc"}
+    assert models.named_layers(nn.Sequential(nn.ReLU(), nn.ReLU())) == {"input": "", "0": "0", "1": "1"}
+
+
+def test_torchvision_without_network(monkeypatch, photographs):
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *a, **k: pytest.fail("tried to download"))
+    network = models.load("resnet18", weights="random", seed=3)
+    assert network.weights == "random, seed 3" and not network.model.training
+    assert models.fingerprint(network.model) == models.fingerprint(models.load("resnet18", "random", 3).model)
+    assert network.class_names[281] == "tabby" and "224" in network.preprocessing
+    x = network.transform(photographs["cat"])
+    assert x.shape == (3, 224, 224)
+    # ImageNet's mean and deviation, torchvision's convention: a black pixel of the red channel.
+    black = network.transform(Image.new("RGBA", (300, 300), (0, 0, 0, 255)))
+    assert black[0, 0, 0].item() == pytest.approx(-0.485 / 0.229)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18"])
+def test_preprocessing_can_be_sent_to_worker_processes(name):
+    transform = pickle.loads(pickle.dumps(models.load(name, weights="random").transform))
+    assert transform(Image.new("RGB", (250, 250))).shape == (3, 224, 224)

@@ -1,0 +1,225 @@
+"""Figures draw without a warning whatever the data, and what they show is at its place."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+
+import matplotlib
+import matplotlib.colors
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.cluster.hierarchy import leaves_list, linkage
+from skimage.color import deltaE_ciede2000, rgb2lab
+
+from nbutils import plots
+from nbutils.density import knn_density
+from nbutils.neighbors import knn_graph
+from nbutils.peaks import Topography, find_peaks
+
+matplotlib.use("Agg")
+NONE = float("nan")
+
+
+@pytest.fixture(autouse=True)
+def quiet_and_tidy():
+    with warnings.catch_warnings(), plt.rc_context():
+        warnings.simplefilter("error")
+        plots.style()
+        yield
+        for number in plt.get_fignums():
+            plt.figure(number).canvas.draw()  # some warnings come only when a figure is drawn
+    plt.close("all")
+
+
+def curves(ax) -> dict[str, np.ndarray]:
+    """What each line of a layer profile goes through, by its name: (layers, 2)."""
+    handles, labels = ax.get_legend_handles_labels()
+    return {label: np.column_stack(handle.lines[0].get_data()) for handle, label in zip(handles, labels, strict=True)
+            if hasattr(handle, "lines")}
+
+
+def test_a_profile_keeps_the_order_of_the_layers():
+    layers = ["input", "conv_10", "conv_2", "output"]  # neither alphabetical nor numerical
+    ax = plots.layer_profile(layers, {"ID": [4, 1, 3, 2], "peaks": [1, 2, 3, 4]}, "value", chance=0.5,
+                             errors={"ID": [0.1, 0.2, 0.3, 0.4]})
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == layers
+    np.testing.assert_array_equal(ax.get_xticks(), range(4))
+    lines = curves(ax)
+    np.testing.assert_array_equal(lines["ID"], [[0, 4], [1, 1], [2, 3], [3, 2]])
+    np.testing.assert_array_equal(lines["peaks"][:, 1], [1, 2, 3, 4])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["chance", "ID", "peaks"]
+    assert ax.get_ylabel() == "value"
+
+
+def test_error_bars_stand_where_the_errors_are():
+    ax = plots.layer_profile("abc", {"ID": [4, NONE, 3]}, "ID", errors={"ID": [0.5, NONE, 0.25]})
+    segments = [part for part in ax.collections[0].get_segments() if len(part) and np.isfinite(part).all()]
+    bars = [segment[:, 1] for segment in segments]
+    np.testing.assert_allclose(bars, [[3.5, 4.5], [2.75, 3.25]])
+
+
+def test_the_line_is_broken_at_an_unknown_value():
+    ax = plots.layer_profile("abcd", {"ID": [4, NONE, 3, 2]}, "ID")
+    path = curves(ax)["ID"]
+    # The line is broken at b, not drawn from a to c as if b lay between them.
+    assert len(path) == 4 and np.isnan(path[1, 1])
+
+
+@pytest.mark.parametrize("values, log", [
+    *itertools.product([[2.0], [1, NONE, 2], [0, 1, 2], [None, 1, 2], [NONE, 1, NONE]], [False, True]),
+    ([NONE], False), ([NONE, NONE, NONE], False), ([0, 0, 0], False),  # a logarithm has no place for these
+])
+@pytest.mark.parametrize("with_errors", [False, True])
+def test_profiles_of_odd_values(values, log, with_errors):
+    layers = [f"layer {i}" for i in range(len(values))]
+    ax = plots.layer_profile(layers, {"a": values}, "a", log=log, chance=0.1,
+                             errors={"a": np.full(len(values), 3)} if with_errors else None)
+    assert ax.get_yscale() == ("log" if log else "linear")
+    assert len(ax.get_xticks()) == len(values)
+
+
+def test_a_profile_of_more_series_than_marks():
+    series = {f"series {i}": np.arange(3) + i for i in range(12)}
+    ax = plots.layer_profile("abc", series, "value")
+    assert len(ax.get_legend().get_texts()) == 12
+
+
+def test_a_given_axis_is_drawn_on():
+    ax = plt.figure().add_subplot()
+    assert plots.layer_profile("ab", {"a": [1, 2]}, "a", ax=ax) is ax
+    assert plots.matrix(np.eye(2), "ab", "overlap", ax=ax) is ax
+    assert len(plt.get_fignums()) == 1
+
+
+def test_a_matrix_has_its_names_on_both_sides():
+    ax = plots.matrix(np.array([[1, 0.2], [NONE, 1]]), ["one", "two"], "overlap")
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["one", "two"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["one", "two"]
+    assert ax.images[0].get_clim() == (0, 1)
+    np.testing.assert_array_equal(np.ma.filled(ax.images[0].get_array(), NONE), [[1, 0.2], [NONE, 1]])
+
+
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_a_grid_shows_every_picture_under_its_title(count):
+    images = [np.full((4, 6), i) if i % 2 else Image.new("RGB", (6, 4)) for i in range(count)]
+    figure = plots.image_grid(images, [f"number {i}" for i in range(count)])
+    titles = [ax.get_title() for ax in figure.axes if ax.images]
+    assert titles == [f"number {i}" for i in range(count)]
+
+
+def topography(heights, saddles, labels=(0,), points=None) -> Topography:
+    c = len(heights)
+    points = np.where(np.isnan(saddles), -1, c) if points is None else points
+    return Topography(np.array(labels), np.arange(c), np.array(heights, float), np.array(saddles, float), points, -5.0)
+
+
+def test_bars_reach_from_the_highest_saddle_to_the_top():
+    found = topography([9, 7, 6], np.array([[NONE, 4, 5], [4, NONE, NONE], [5, NONE, NONE]]))
+    ax = plots.peak_bars(found)
+    np.testing.assert_allclose([(bar.get_y(), bar.get_y() + bar.get_height()) for bar in ax.patches],
+                               [(5, 9), (4, 7), (5, 6)])
+
+
+def test_bars_of_one_peak_of_none_that_touch_and_of_many():
+    ax = plots.peak_bars(topography([3], np.array([[NONE]])))
+    assert (ax.patches[0].get_y(), ax.patches[0].get_height()) == (-5, 8)  # from the floor
+    apart = plots.peak_bars(topography([3, 2], np.full((2, 2), NONE)), colours=["red", "blue"])
+    assert [bar.get_y() for bar in apart.patches] == [-5, -5]
+    assert apart.patches[1].get_facecolor() == matplotlib.colors.to_rgba("blue")
+    many = plots.peak_bars(topography(np.arange(300)[::-1], np.full((300, 300), -1.0)))
+    assert len(many.patches) == 300
+
+
+@pytest.mark.parametrize("case", ["one peak", "apart", "many", "halo"])
+def test_landscapes(case):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 2))
+    x[200:] += {"one peak": 0, "apart": 1000}.get(case, 4)
+    graph = knn_graph(x, 20)
+    z = {"many": 0, "one peak": 9}.get(case, 1.65)
+    found = find_peaks(graph, knn_density(graph, 2, 20), z, halo=case == "halo")
+    ax = plots.landscape(x, found)
+    drawn = np.concatenate([dots.get_offsets() for dots in ax.collections])
+    assert len(drawn) == 400  # halo and clusters, each point once
+    tops, = [line for line in ax.lines if line.get_marker() == "^"]
+    np.testing.assert_allclose(np.column_stack(tops.get_data()), x[found.peaks])
+    crosses = np.array([np.column_stack(line.get_data())[0] for line in ax.lines if line.get_marker() == "X"])
+    pairs = np.argwhere(np.triu(found.saddle_points >= 0))
+    assert len(crosses) == len(pairs)
+    assert (case in ("one peak", "apart")) == (len(pairs) == 0)
+    np.testing.assert_allclose(crosses.reshape(-1, 2), x[[found.saddle_points[a, b] for a, b in pairs]].reshape(-1, 2))
+
+
+def leaf_heights(ax, tree: np.ndarray) -> np.ndarray:
+    """Height in pixels of each leaf, by its number, from the lines of the tree: leaf i ends where its merge says."""
+    links = [collection.get_segments() for collection in ax.collections]
+    ends = sorted({float(y) for link in itertools.chain(*links) for x, y in link if x == 0})
+    where = np.empty(len(tree) + 1)
+    # SciPy draws leaves from the bottom up in the order of leaves_list.
+    where[leaves_list(tree)] = ends
+    return ax.transData.transform(np.column_stack([np.zeros(len(where)), where]))[:, 1]
+
+
+@pytest.mark.parametrize("count", [2, 3, 12, 40])
+def test_facing_trees_put_each_name_at_its_leaf(count):
+    rng = np.random.default_rng(count)
+    trees = [linkage(rng.normal(size=(count, 2)), method) for method in ("average", "single")]
+    names = [f"thing {i}" for i in rng.permutation(count)]
+    figure = plots.facing_trees(*trees, names, ("landscape", "WordNet"), colours=["#123456"] * count)
+    figure.canvas.draw()
+    left, middle, right = figure.axes
+    assert (left.get_title("left"), right.get_title("left")) == ("landscape", "WordNet")
+    # Leaves point to the names: x, the distance, falls to zero towards the middle from both sides.
+    assert left.get_xlim()[0] > left.get_xlim()[1] and right.get_xlim()[0] < right.get_xlim()[1]
+    assert left.get_xlim()[1] == right.get_xlim()[0] == 0
+
+    for ax, tree, side in ((left, trees[0], "right"), (right, trees[1], "left")):
+        texts = {text.get_text(): middle.transData.transform(text.get_position())[1] for text in middle.texts
+                 if text.get_ha() == side}
+        np.testing.assert_allclose([texts[name] for name in names], leaf_heights(ax, tree), atol=0.5)
+    # And the line of a thing goes from its one name to the other.
+    for i, line in enumerate(middle.lines):
+        ends = [text.get_position()[1] for text in middle.texts if text.get_text() == names[i]]
+        np.testing.assert_allclose(line.get_ydata(), ends)
+        assert line.get_color() == "#123456"
+
+
+def test_the_first_leaves_to_join_are_neighbours():
+    # Independent of what SciPy says of its order: 0 and 2 are close, so their names must stand side by side.
+    tree = linkage(np.array([[0.0], [10], [0.1], [4]]), "average")
+    figure = plots.facing_trees(tree, tree, ["a", "b", "c", "d"], ("", ""))
+    where = {text.get_text(): text.get_position()[1] for text in figure.axes[1].texts}
+    assert abs(where["a"] - where["c"]) == 10
+    # The lowest join of the drawing, the one nearest to the names, spans just those two.
+    lowest = min((link for part in figure.axes[0].collections for link in part.get_segments()),
+                 key=lambda link: link[:, 0].max())
+    assert sorted({float(y) for x, y in lowest}) == sorted([where["a"], where["c"]])
+
+
+def test_trees_without_a_leaf_for_each_name_are_refused():
+    small, large = (linkage(np.random.default_rng(0).normal(size=(count, 2))) for count in (4, 5))
+    for left, right, count in [(small, large, 4), (large, small, 5), (small, small, 5), (small, small, 3)]:
+        with pytest.raises(ValueError, match="names"):
+            plots.facing_trees(left, right, ["x"] * count, ("", ""))
+
+
+@pytest.mark.parametrize("null, observed", [(np.linspace(-1, 1, 99), 0.5), (np.zeros(5), 0), (np.array([]), 1)])
+def test_chance_and_what_was_observed(null, observed):
+    ax = plots.null_histogram(null, observed, "correlation")
+    assert sum(bar.get_height() for bar in ax.patches) == len(null)
+    assert list(ax.lines[0].get_xdata()) == [observed, observed]
+
+
+def test_colours_can_be_told_apart():
+    lab = rgb2lab(np.array([matplotlib.colors.to_rgb(colour) for colour in (*plots.COLOURS, plots.GREY, "white")]))
+    for a, b in itertools.combinations(lab, 2):
+        assert deltaE_ciede2000(a, b) > 15  # a difference of 10 is seen at a glance
+
+
+def test_figures_have_a_light_face_of_their_own():
+    figure = plt.figure()
+    assert figure.get_facecolor() == matplotlib.colors.to_rgba("white")
+    assert plt.rcParams["savefig.facecolor"] == "white"

@@ -1,0 +1,228 @@
+"""The slider over pictures, as HTML and in a browser; and the source of a function without its docstring."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from bs4 import BeautifulSoup
+from PIL import Image
+
+from nbutils import peaks, widgets
+from nbutils.widgets import flipbook, show_source
+
+matplotlib.use("Agg")
+
+LABELS = ["input", "conv_3 <mid>", 'the "output"']
+ALTS = ["One hill.", 'Two hills & a "pass".', "Many hills."]
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What was displayed, in order."""
+    seen = []
+    monkeypatch.setattr(widgets, "display", seen.append)
+    return seen
+
+
+def figures(count: int = 3) -> list:
+    made = []
+    for i in range(count):
+        figure, ax = plt.subplots(figsize=(2, 1))
+        ax.bar(range(i + 1), 1)
+        made.append(figure)
+    return made
+
+
+def test_a_flipbook_is_one_slider_over_labelled_pictures(shown):
+    flipbook(figures(), LABELS, ALTS, name="Layer & depth")
+    assert len(shown) == 1
+    page = BeautifulSoup(shown[0].data, "html.parser")
+    pictures = page.find_all("img")
+    assert [picture["alt"] for picture in pictures] == ALTS
+    assert [picture.has_attr("hidden") for picture in pictures] == [False, True, True]
+    spans = page.output.find_all("span")
+    assert [span.text for span in spans] == LABELS
+    assert [span.has_attr("hidden") for span in spans] == [False, True, True]
+
+    slider, = page.find_all("input")
+    assert (slider["type"], slider["min"], slider["max"], slider["value"]) == ("range", "0", "2", "0")
+    assert slider["aria-valuetext"] == LABELS[0]
+    assert page.label["for"] == slider["id"]
+    assert page.label.text.startswith("Layer & depth: ")
+    ids = [tag["id"] for tag in page.find_all(id=True)]
+    assert len(set(ids)) == len(ids) == 2
+    # HTML allows nearly anything in an id, CSS and scripts do not.
+    assert all(name.replace("-", "").isalnum() and name[0].isalpha() for name in ids)
+
+
+def test_each_picture_is_the_figure_at_its_place(shown):
+    made = figures()
+    pixels = []
+    for figure in made:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+        pixels.append(np.array(Image.open(buffer)))
+    flipbook(made, LABELS, ALTS)
+    for picture, expected in zip(BeautifulSoup(shown[0].data, "html.parser").find_all("img"), pixels, strict=True):
+        kind, data = picture["src"].split(",")
+        assert kind == "data:image/png;base64"
+        np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(base64.b64decode(data)))), expected)
+
+
+def test_figures_are_closed_and_builds_repeat(shown):
+    plt.close("all")
+    flipbook(figures(), LABELS, ALTS)
+    assert plt.get_fignums() == []  # or the notebook would show them once more below
+    flipbook(figures(), LABELS, ALTS)
+    assert shown[0].data == shown[1].data
+
+
+def test_two_flipbooks_on_a_page_have_different_ids(shown):
+    flipbook(figures(), LABELS, ALTS)
+    flipbook(figures(), ["1", "2", "3"], ALTS)
+    flipbook(figures(), LABELS, ALTS, name="Epoch")
+    flipbook(figures(2), LABELS[:2], ALTS[:2])
+    ids = [tag["id"] for part in shown for tag in BeautifulSoup(part.data, "html.parser").find_all(id=True)]
+    assert len(set(ids)) == len(ids) == 8
+
+
+def test_a_flipbook_of_one_picture(shown):
+    flipbook(figures(1), ["input"], ["One hill."])
+    page = BeautifulSoup(shown[0].data, "html.parser")
+    assert page.input["max"] == "0"
+    assert not page.img.has_attr("hidden")
+
+
+@pytest.mark.parametrize("count, labels, alts", [(3, LABELS[:2], ALTS), (3, LABELS, ALTS[:2]), (0, [], [])])
+def test_a_picture_without_label_or_alt_is_refused(shown, count, labels, alts):
+    with pytest.raises(ValueError, match="same length"):
+        flipbook(figures(count), labels, alts)
+    assert shown == []
+    plt.close("all")
+
+
+def test_moving_the_slider_turns_the_page(browser, shown):
+    flipbook(figures(), LABELS, ALTS)
+    flipbook(figures(2), ["before", "after"], ["Still.", "Moved."], name="Epoch")
+    page = browser.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    page.set_content("".join(part.data for part in shown))
+
+    def seen(book: int) -> tuple[list[str], str, str]:
+        box = page.locator(".flipbook").nth(book)
+        pictures = [picture.get_attribute("alt") for picture in box.locator("img").all() if picture.is_visible()]
+        return pictures, box.locator("label").inner_text(), box.locator("input").get_attribute("aria-valuetext")
+
+    other = (["Still."], "Epoch: before", "before")
+    assert seen(0) == ([ALTS[0]], f"Layer: {LABELS[0]}", LABELS[0])
+    slider = page.get_by_label("Layer").first
+    for key, i in [("ArrowRight", 1), ("ArrowRight", 2), ("ArrowRight", 2), ("ArrowLeft", 1), ("Home", 0), ("End", 2)]:
+        slider.press(key)
+        assert seen(0) == ([ALTS[i]], f"Layer: {LABELS[i]}", LABELS[i])
+        assert seen(1) == other  # a slider turns its own book only
+    page.get_by_label("Epoch").fill("1")
+    assert seen(1) == (["Moved."], "Epoch: after", "after")
+    assert seen(0)[0] == [ALTS[2]]
+    assert errors == []
+    page.close()
+
+
+# Functions to show. What they do does not matter; how they are documented does.
+
+def with_docstring(a: str = """not the docstring"""):
+    """Say hello.
+
+    At length.
+    """
+    text = """a string that stays"""
+    return a + text  # a comment that stays
+
+
+def with_single_quotes(a):
+    '''Say hello.'''
+    return a + """ and this stays"""
+
+
+def with_one_line(a):
+    "Say hello."
+    return a
+
+
+def raw(a):
+    r"""Say \hello."""
+    return a
+
+
+def with_none(a):
+    text = """a string that stays"""
+    return a + text
+
+
+def nothing_else():
+    """Say hello."""
+
+
+def on_one_line(a): "Say hello."; return a  # noqa: E702
+
+
+def same(function):
+    return function
+
+
+@same
+def decorated(
+    a,
+):
+    """Say hello."""
+    return a
+
+
+class Base:
+    def method(self):
+        """Say hello."""
+        return 1
+
+    @property
+    def n(self):
+        return 1
+
+
+class Heir(Base):
+    def method(self):
+        return """an inherited docstring is none"""
+
+
+@pytest.mark.parametrize("function, source", [
+    (with_docstring, 'def with_docstring(a: str = """not the docstring"""):\n    text = """a string that stays"""\n'
+                     '    return a + text  # a comment that stays'),
+    (with_single_quotes, 'def with_single_quotes(a):\n    return a + """ and this stays"""'),
+    (with_one_line, "def with_one_line(a):\n    return a"),
+    (raw, "def raw(a):\n    return a"),
+    (with_none, 'def with_none(a):\n    text = """a string that stays"""\n    return a + text'),
+    (nothing_else, 'def nothing_else():\n    """Say hello."""'),
+    (on_one_line, 'def on_one_line(a): "Say hello."; return a  # noqa: E702'),
+    (decorated, "@same\ndef decorated(\n    a,\n):\n    return a"),
+    (Base.method, "def method(self):\n    return 1"),
+    (Heir.method, 'def method(self):\n    return """an inherited docstring is none"""'),
+])
+def test_source_without_its_docstring(shown, function, source):
+    show_source(function)
+    title, code = shown[0].data.split("\n\n", 1)
+    assert title == f"`{__name__}.{function.__qualname__}`"
+    assert code == f"```python\n{source}\n```"
+
+
+def test_the_book_s_own_functions_can_be_shown_and_run(shown):
+    for function in (peaks.find_peaks, peaks.merge, peaks.uphill, widgets.show_source, widgets.flipbook):
+        show_source(function)
+        code = shown[-1].data.split("```python\n")[1].removesuffix("\n```")
+        compile(code, "page", "exec")
+        assert code.startswith(f"def {function.__name__}(")
+        first_words = function.__doc__.strip().splitlines()[0]
+        assert first_words not in code
