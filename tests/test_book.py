@@ -57,7 +57,7 @@ def test_no_raw_markup_and_no_traceback_is_shown(page):
     for part in shown.select("pre, code, .math, script, style"):
         part.decompose()
     patterns = (r"```", r":::", r"\{[a-z:]+\}`", r"\$\$", r"\\[(\[]", r"\*\*", r"</?\w+>", r"^#+ ", r"\]\(\S+\)",
-                r"<\w+\.\w[\w.]* (object )?at 0x")
+                r"<\w+\.\w[\w.]* (object )?at 0x", r"^\| .*\|")
     text = shown.get_text()
     found = [text[max(0, hit.start() - 40):hit.end() + 40] for pattern in patterns
              for hit in re.finditer(pattern, text, re.MULTILINE)]
