@@ -100,6 +100,7 @@ def setup(app) -> dict:
 
 if __name__ == "__main__":
     url, branch = address()
-    changed = [path.name for path in sorted(CHAPTERS.glob("*.ipynb")) if write(path, setup_cell(url, branch))]
+    changed = [path.name for folder in (CHAPTERS, CHAPTERS / "reference")
+               for path in sorted(folder.glob("*.ipynb")) if write(path, setup_cell(url, branch))]
     print(f"The notebooks say {url or 'no address'}. Changed: {', '.join(changed) or 'none'}.")
     sys.exit(0)

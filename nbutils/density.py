@@ -118,64 +118,71 @@ def pak(graph: NeighborGraph, dimension: float | Dimension, threshold: float = 2
     k = adaptive_k(graph, d, threshold)
     density = knn_density(graph, d, k)
     log_density, error = density.log_density.copy(), density.error.copy()
-    log_r = log_radius(graph, k)
     for start in range(0, graph.n, 4096):
         rows = slice(start, start + 4096)
-        with np.errstate(divide="ignore"):
-            inside = np.exp(d * np.minimum(np.log(graph.distances[rows].astype(float)) - log_r[rows, None], 0))
-        # In units of the ball of k* neighbours nothing overflows, however high the dimension.
-        shells = np.diff(inside, axis=1, prepend=0)
-        shells[np.arange(graph.k) >= k[rows, None]] = 0
-        bend, solved = maximize_shells(shells, k[rows])
+        bend, solved = maximize_shells(log_shells(graph.distances[rows], k[rows], d), k[rows])
         place = np.flatnonzero(solved) + start
         log_density[place] += bend[solved] - np.log(k[place])
         error[place] = np.sqrt((4 * k[place] + 2) / (k[place] * (k[place] - 1.0)))
     return Density(log_density, error, k)
 
 
-def maximize_shells(shells: np.ndarray, k: np.ndarray, steps: int = 100) -> tuple[np.ndarray, np.ndarray]:
+def log_shells(distances: np.ndarray, k: np.ndarray, d: float) -> np.ndarray:
+    """(n, max k) logarithms of the volumes between one neighbour and the next, in units of the ball of k neighbours.
+
+    They are -inf where two neighbours are equally far, and beyond the k-th.
+    """
+    distances = distances[:, :k.max()].astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ball = d * np.log(distances / distances[np.arange(len(k)), k - 1][:, None])
+        # From the ratio of two balls, since a difference of volumes would lose the thin shells and the innermost.
+        shells = ball + np.log(-np.expm1(np.concatenate([np.full((len(k), 1), -np.inf), ball[:, :-1]], 1) - ball))
+    shells[(distances == 0) | (np.arange(k.max()) >= k[:, None])] = -np.inf
+    return shells
+
+
+def maximize_shells(log_v: np.ndarray, k: np.ndarray, steps: int = 200) -> tuple[np.ndarray, np.ndarray]:
     """Maximise sum(F + a l - v_l exp(F + a l)) over F and a for every row of volumes; F, and where there is a maximum.
+
+    For a given slope the best F is log k - log sum(v_l exp(a l)). What remains is one equation for a: the mean of l,
+    each shell weighted with v_l exp(a l), must be the middle (k + 1) / 2. The mean grows with a. Newton steps find it,
+    and halving of the interval in which it must lie where a step would leave it or not shrink.
 
     Parameters
     ----------
-    shells : (n, K) volumes v_l of the first k shells, which sum to 1, and zeros.
+    log_v : (n, K) logarithms of the volumes of the first k shells, and -inf elsewhere.
     k : (n,) number of shells.
     """
-    number = np.arange(1.0, shells.shape[1] + 1)
-    occupied = shells > 0
     middle = (k + 1) / 2
-    # The slope balances the mean number of the shells; it can do so only if some volume lies on either side.
-    solvable = (np.where(occupied, number, np.inf).min(1) < middle) & (np.where(occupied, number, 0).max(1) > middle)
-    f, a = np.log(k), np.zeros(len(k))
+    lever = np.arange(1.0, log_v.shape[1] + 1) - middle[:, None]
+    inner, outer = (np.where(side, log_v, -np.inf).max(1) for side in (lever < 0, lever > 0))
+    # The slope can balance the shells only if some volume lies on either side.
+    solvable = np.isfinite(inner) & np.isfinite(outer)
+    a, f = np.zeros(len(k)), np.log(k)
     active = np.flatnonzero(solvable)
-
-    def likelihood(f: np.ndarray, a: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # Centred on the middle shell the two unknowns hardly disturb one another.
-        with np.errstate(over="ignore"):
-            mass = shells[rows] * np.exp(f[:, None] + a[:, None] * (number - middle[rows, None]))
-        return k[rows] * f - mass.sum(1), mass
+    # With this slope the largest shell on one side outweighs all k / 2 of the other, at levers of 1/2 and k / 2.
+    high = 2 * np.log(k[active]) + np.abs(inner[active] - outer[active])
+    low, last = -high, np.full(len(active), np.inf)
 
     for _ in range(steps):
-        value, mass = likelihood(f[active], a[active], active)
-        lever = number - middle[active, None]
-        m0, m1, m2 = mass.sum(1), (mass * lever).sum(1), (mass * lever**2).sum(1)
-        gradient_f, gradient_a, determinant = k[active] - m0, -m1, m0 * m2 - m1**2
-        step_f = (m2 * gradient_f - m1 * gradient_a) / determinant
-        step_a = (m0 * gradient_a - m1 * gradient_f) / determinant
-        gain = gradient_f * step_f + gradient_a * step_a
-        length = np.ones(len(active))
-        for _ in range(40):
-            trial = likelihood(f[active] + length * step_f, a[active] + length * step_a, active)[0]
-            worse = ~(trial >= value + 1e-4 * length * gain - 1e-12 * np.abs(value))
-            if not worse.any():
-                break
-            length[worse] /= 2
-        f[active] += length * step_f
-        a[active] += length * step_a
-        active = active[gain > 1e-18]
+        exponent = log_v[active] + a[active, None] * lever[active]
+        top = exponent.max(1, keepdims=True)
+        weight = np.exp(exponent - top)
+        total = weight.sum(1)
+        f[active] = np.log(k[active]) - top[:, 0] - np.log(total) - a[active] * middle[active]
+        mean = (weight * lever[active]).sum(1) / total
+        variance = (weight * (lever[active] - mean[:, None]) ** 2).sum(1) / total
+        low, high = np.where(mean < 0, a[active], low), np.where(mean > 0, a[active], high)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            step = -mean / variance
+        astray = ~((a[active] + step > low) & (a[active] + step < high) & (np.abs(step) < last / 2))
+        step = np.where(astray & (mean != 0), (low + high) / 2 - a[active], np.where(mean != 0, step, 0))
+        going = np.abs(step) > 1e-13 * (1 + np.abs(a[active]))
+        active, low, high, last = active[going], low[going], high[going], np.abs(step[going])
         if not len(active):
             break
-    return f - a * middle, solvable
+        a[active] += step[going]
+    return f, solvable
 
 
 def log_radius(graph: NeighborGraph, k: np.ndarray) -> np.ndarray:

@@ -156,7 +156,8 @@ def gride(graph: NeighborGraph) -> Scaling:
     Raises
     ------
     ValueError
-        If `graph` has fewer than two neighbours, or fewer than 3 points are usable.
+        If `graph` has fewer than two neighbours, fewer than 3 points are usable, or most have their neighbours n and
+        2n equally far.
     """
     far = 2 ** np.arange(1, int(np.log2(graph.k)) + 1) if graph.k > 1 else np.array([2])
     results = [_gride_at(graph, int(n)) for n in far]
@@ -168,8 +169,10 @@ def _gride_at(graph: NeighborGraph, far: int) -> tuple[float, float, float]:
     near = far // 2
     log_mu, _ = log_ratios(graph, near, far)
     n = len(log_mu)
-    if n < 3 or not log_mu.any():
-        raise ValueError(f"graph has too few points whose neighbours {near} and {far} are at distinct distances")
+    # As in twonn: equal up to rounding. Among integers d would be of the order of a million.
+    if n < 3 or np.median(log_mu) < 1e-5:
+        raise ValueError(f"graph has too few points whose neighbours {near} and {far} are at distinct distances, as on "
+                         "a lattice or among duplicates; Gride needs continuous data")
 
     def excess(d: float) -> float:
         # log mu / (1 - mu^-d), which tends to 1 / d where the two distances are equal.

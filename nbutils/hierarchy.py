@@ -1,4 +1,4 @@
-"""The tree of the peaks, and how well it agrees with another tree."""
+"""The tree and the map of the peaks, and how well a tree agrees with another."""
 
 from __future__ import annotations
 
@@ -51,6 +51,38 @@ def dendrogram(topography: Topography, method: str = "average") -> np.ndarray:
     if topography.n_peaks < 2:
         raise ValueError("topography has a single peak: a tree needs at least two")
     return linkage(squareform(peak_distances(topography), checks=False), method)
+
+
+def peak_map(topography: Topography) -> np.ndarray:
+    """(c, 2) a map on which peaks joined by high saddles lie close: kernel PCA of their distances.
+
+    With the distances D of `peak_distances` and their mean s over all pairs, the kernel is K = exp(-2 D^2 / s^2). It
+    is centred; the coordinates are its two leading eigenvectors, each times the root of its eigenvalue.
+
+    An eigenvector has no sign of its own: here the entry of largest magnitude is positive, of equally large ones the
+    first. Where the two leading eigenvalues are equal, as for three peaks equally far apart, the map is fixed only up
+    to a rotation. A direction whose eigenvalue is not positive is 0 for all peaks.
+
+    Source: Doimo et al. (2020) for the kernel; that s leaves out the zeros of the diagonal is our reading.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than three peaks.
+    """
+    if (c := topography.n_peaks) < 3:
+        raise ValueError(f"topography has {c} peaks: a map needs at least three; a smaller z keeps more")
+    distances = peak_distances(topography)
+    scale = distances.sum() / (c * (c - 1)) or 1.0
+    kernel = np.exp(-2 * (distances / scale) ** 2)
+    kernel -= kernel.mean(0)
+    kernel -= kernel.mean(1, keepdims=True)
+    value, vector = np.linalg.eigh(kernel)
+    value, vector = value[:-3:-1], vector[:, :-3:-1]
+    size = np.abs(vector)
+    # Equal magnitudes are equal only up to rounding, and a sign must not hang on that.
+    first = (size > (1 - 1e-9) * size.max(0)).argmax(0)
+    return vector * np.sign(vector[first, [0, 1]]) * np.sqrt(np.maximum(value, 0))
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,8 @@ def find_peaks(graph: NeighborGraph, density: Density, z: float = 1.65, halo: bo
        above it.
 
     Where a density with a varying number of neighbours leaves a point none to follow, it follows the nearest denser
-    point that counts it among its own neighbours. Of two merged peaks the denser survives, as in the paper; DADApy
-    keeps the more significant: at a fixed number of neighbours that is the same peak.
+    point that counts it among its own neighbours. Of two merged peaks the one survives that stands out by more
+    errors, as in DADApy; the paper keeps the denser. With one number of neighbours for all that is the same peak.
 
     Source: d'Errico, Facco, Laio and Rodriguez (2021), section 2.3; Doimo et al. (2020), section 2, with z = 1.65.
 
@@ -85,7 +85,7 @@ def find_peaks(graph: NeighborGraph, density: Density, z: float = 1.65, halo: bo
     number[candidates] = np.arange(len(candidates))
     labels = number[roots]
 
-    borders = find_borders(graph, density.k, labels)
+    borders = find_borders(graph, density.k, labels, candidates)
     saddles = highest_saddles(borders, labels, rank)
     into, saddles = merge(candidates, saddles, density.log_density, density.error, z)
     return _topography(candidates, into, labels, saddles, density.log_density, halo)
@@ -129,13 +129,15 @@ def follow(parent: np.ndarray) -> np.ndarray:
     return parent
 
 
-def find_borders(graph: NeighborGraph, k: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def find_borders(graph: NeighborGraph, k: np.ndarray, labels: np.ndarray,
+                 candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Border points and the label that each borders on.
 
     A point of c borders on the region of its nearest neighbour j in another region, if no other point of c is closer
-    to j.
+    to j. A candidate is no border point, as in DADApy: it would be its own saddle, and never stand above it.
     """
     other = (labels[graph.indices] != labels[:, None]) & (np.arange(graph.k) < k[:, None])
+    other[candidates] = False
     points = np.flatnonzero(other.any(1))
     across = graph.indices[points, other[points].argmax(1)]
     back = labels[graph.indices[across]] == labels[points][:, None]
@@ -168,12 +170,14 @@ def merge(candidates: np.ndarray, saddles: dict, log_density: np.ndarray, error:
     saddles = {c: dict(towards) for c, towards in saddles.items()}
     waiting: list[tuple[float, int, int, int]] = []
 
+    def rise_and_noise(c: int, point: int) -> tuple[float, float]:
+        peak = candidates[c]
+        return log_density[peak] - log_density[point], error[peak] + error[point]
+
     def judge(a: int, b: int) -> None:
         point = saddles[a][b]
-        for peak in (candidates[a], candidates[b]):
-            if log_density[peak] - log_density[point] < z * (error[peak] + error[point]):
-                heapq.heappush(waiting, (-log_density[point], min(a, b), max(a, b), point))
-                return
+        if any(rise < z * noise for rise, noise in (rise_and_noise(a, point), rise_and_noise(b, point))):
+            heapq.heappush(waiting, (-log_density[point], min(a, b), max(a, b), point))
 
     for a, towards in saddles.items():
         for b in towards:
@@ -183,7 +187,8 @@ def merge(candidates: np.ndarray, saddles: dict, log_density: np.ndarray, error:
         _, a, b, point = heapq.heappop(waiting)
         if saddles.get(a, {}).get(b) != point:
             continue  # one of the two has been merged, or their saddle has been replaced by a higher one
-        keep, lose = (a, b) if log_density[candidates[a]] >= log_density[candidates[b]] else (b, a)
+        (rise_a, noise_a), (rise_b, noise_b) = rise_and_noise(a, point), rise_and_noise(b, point)
+        keep, lose = (a, b) if rise_a * noise_b >= rise_b * noise_a else (b, a)
         into[lose] = keep
         for third, point in saddles.pop(lose).items():
             del saddles[third][lose]

@@ -14,6 +14,7 @@ import nbformat
 
 CHAPTERS = Path(__file__).resolve().parents[1] / "chapters"
 NOTEBOOKS = sorted(CHAPTERS.glob("*.ipynb"))
+REFERENCE = sorted(CHAPTERS.glob("reference/*.ipynb"))
 DETAILS = re.compile(r"<details>\s*<summary>\s*(\w+)\s*</summary>(.*?)</details>", re.DOTALL)
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 

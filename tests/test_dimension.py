@@ -1,4 +1,4 @@
-"""TwoNN: the formula, what it should give on manifolds of known dimension, and what it must refuse."""
+"""TwoNN and Gride: the formulas, what they should give on manifolds of known dimension, and what they must refuse."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
 
 from nbutils.datasets import manifold
-from nbutils.dimension import log_ratios, twonn
+from nbutils.dimension import decimate, gride, log_ratios, twonn
 from nbutils.neighbors import NeighborGraph, knn_graph
 
 # Mean over 30 seeds (1000 ... 1029) of TwoNN on 1000 points, as a share of the true dimension. Made once with SciPy's
@@ -162,3 +163,181 @@ def test_a_fraction_outside_its_range_is_refused(fraction):
 def test_one_neighbour_is_too_few():
     with pytest.raises(ValueError, match=r"k=2.*knn_graph"):
         twonn(graph_of(np.ones((10, 1))))
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.9])
+def test_the_likelihood_by_hand(fraction):
+    distances = np.sort(np.random.default_rng(1).exponential(size=(50, 2)), axis=1).astype(np.float32)
+    distances[:3, 0] = 0
+    estimate = twonn(graph_of(distances), fraction, form="likelihood")  # all ratios, whatever the fraction
+    expected = 46 / sum(math.log(float(far) / float(near)) for near, far in distances[3:])
+    assert estimate.value == pytest.approx(expected, rel=1e-9)
+    assert estimate.error == pytest.approx(expected / math.sqrt(47))
+    assert (estimate.n, estimate.n_duplicates) == (47, 3)
+
+
+def test_the_likelihood_is_unbiased_where_its_assumption_holds():
+    # 1/u^(1/d) with uniform u has the distribution 1 - mu^-d. (N - 1) / sum(log mu) has the mean d; N / sum(log mu)
+    # would have d N / (N - 1), 11 % more here.
+    rng = np.random.default_rng(0)
+    runs = []
+    for _ in range(2000):
+        mu = rng.uniform(size=10) ** (-1 / 4)
+        runs.append(twonn(graph_of(np.stack([np.ones(10), mu], 1)), form="likelihood").value)
+    assert np.mean(runs) == pytest.approx(4, abs=4 * np.std(runs) / math.sqrt(len(runs)))
+
+
+def test_an_unknown_form_is_refused():
+    with pytest.raises(ValueError, match="form must be 'fit' or 'likelihood'"):
+        twonn(graph_of(np.tile([1.0, 2.0], (10, 1))), form="ml")
+
+
+def gride_by_hand(distances: np.ndarray, near: int) -> tuple[float, float]:
+    """Maximum of the log likelihood, with N - 1 before log d, and the inverse root of -d2/dd2 of that with N."""
+    far = 2 * near
+    log_mu = [math.log(float(r[far - 1])) - math.log(float(r[near - 1])) for r in distances if r[near - 1] > 0]
+
+    def minus(log_d: float, count: int) -> float:
+        d = math.exp(log_d)
+        rest = sum((far - near - 1) * math.log(math.expm1(d * x)) - (far - 1) * d * x for x in log_mu)
+        return -count * log_d - rest
+
+    n = len(log_mu)
+    log_d = minimize_scalar(lambda y: minus(y, n - 1), bounds=(math.log(0.01), math.log(1000)), method="bounded",
+                            options={"xatol": 1e-10}).x
+    information = n + sum((far - near - 1) * (math.exp(log_d) * x) ** 2 * math.exp(-math.exp(log_d) * x)
+                          / (1 - math.exp(-math.exp(log_d) * x)) ** 2 for x in log_mu)
+    return math.exp(log_d), math.exp(log_d) / math.sqrt(information)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(20, 60), d=st.sampled_from([0.5, 1, 3, 20, 300]))
+def test_gride_maximises_the_likelihood(seed, n, d):
+    rng = np.random.default_rng(seed)
+    # Balls of equal volume in d dimensions, so that mu scatters as the dimension would have it.
+    distances = np.cumsum(rng.exponential(size=(n, 19)), axis=1) ** (1 / d)
+    distances[0, 0] = 0
+    graph = graph_of(distances.astype(np.float32))
+    found = gride(graph)
+    assert found.far.tolist() == [2, 4, 8, 16]
+    for value, error, scale, far in zip(found.value, found.error, found.scale, found.far, strict=True):
+        expected, expected_error = gride_by_hand(graph.distances, far // 2)
+        assert value == pytest.approx(expected, rel=1e-6)
+        assert error == pytest.approx(expected_error, rel=1e-5)
+        assert scale == pytest.approx(graph.distances[:, far - 1].mean(), rel=1e-5)
+
+
+def test_gride_starts_with_the_likelihood_of_twonn():
+    graph = knn_graph(manifold("sphere", 500, 3, seed=0), 9)
+    first = gride(graph)
+    assert first.far.tolist() == [2, 4, 8]
+    two = twonn(graph, form="likelihood")
+    assert first.value[0] == pytest.approx(two.value, rel=1e-9)
+    assert first.error[0] == pytest.approx(two.error, rel=1e-9)
+
+
+# Mean over 20 seeds (1000 ... 1019) of the dimension by Gride as a share of the true one, from 1000 points and at the
+# neighbours 2, 8 and 32. The bias of TwoNN grows with the scale: more points feel the edge of the cube and the tail of
+# the Gaussian. A torus is the other way round: it has no edge, but in 10 ambient dimensions it bends, and its
+# distances are chords, shorter than the way along the surface. So far neighbours are nearer than they should be.
+GRIDE = {("cube", 2): (0.986, 0.974, 0.955), ("cube", 5): (0.916, 0.896, 0.849), ("sphere", 2): (0.998, 0.995, 1.004),
+         ("sphere", 5): (1.002, 0.975, 0.945), ("gaussian", 2): (1.000, 1.015, 1.022),
+         ("gaussian", 5): (1.010, 1.000, 0.966), ("gaussian", 10): (0.949, 0.907, 0.834),
+         ("torus", 2): (0.996, 0.998, 1.020), ("torus", 5): (1.030, 1.105, 1.239)}
+
+
+@pytest.mark.parametrize("kind, d", GRIDE)
+def test_gride_on_known_dimensions_within_the_known_bias(kind, d):
+    runs = [gride(knn_graph(manifold(kind, 1000, d, seed=seed), 32)) for seed in range(4)]
+    mean = np.mean([run.value for run in runs], 0)[[0, 2, 4]]
+    # Neighbours share neighbours, so over seeds Gride scatters up to twice its error, which takes all as independent.
+    error = 2 * runs[0].error[[0, 2, 4]] * math.sqrt(1 / 4 + 1 / 20)
+    assert (np.abs(mean - np.array(GRIDE[kind, d]) * d) < 3.5 * error).all()
+
+
+def test_a_swiss_roll_has_two_dimensions_until_the_sheets_are_in_reach():
+    rng = np.random.default_rng(0)
+    angle, height = 1.5 * np.pi * (1 + 2 * rng.uniform(size=4000)), 21 * rng.uniform(size=4000)
+    found = gride(knn_graph(np.stack([angle * np.cos(angle), height, angle * np.sin(angle)], 1), 256))
+    near = found.scale < 4  # the sheets are 2 pi apart
+    assert near.sum() >= 5
+    assert (np.abs(found.value[near] - 2) < 0.12).all()
+    assert found.value[-1] > found.value[-2] + 0.1
+
+
+def test_a_noisy_line_is_a_line_from_afar():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([100 * rng.uniform(size=(3000, 1)), 0.1 * rng.normal(size=(3000, 2))], 1)
+    found = gride(knn_graph(x, 256))
+    assert found.value[0] == pytest.approx(3, abs=0.2)
+    assert found.value[-1] == pytest.approx(1, abs=0.03)
+    assert (np.diff(found.value) < 0).all() and (np.diff(found.scale) > 0).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), log_scale=st.floats(-6, 6))
+def test_gride_depends_on_neither_names_nor_place_nor_units(seed, log_scale):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(60, 4))
+    turn = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    before, after = (gride(knn_graph(y, 16)) for y in (x, 10**log_scale * (x @ turn)[rng.permutation(60)] + 1e-3))
+    np.testing.assert_allclose(after.value, before.value, rtol=1e-4)
+    np.testing.assert_allclose(after.error, before.error, rtol=1e-4)
+    np.testing.assert_allclose(after.scale, before.scale * 10**log_scale, rtol=1e-4)
+
+
+@pytest.mark.parametrize("spacing", [1, 0.1])
+def test_gride_refuses_a_lattice(spacing):
+    # With 0.1 rounding alone made the neighbours 1 and 2 unequal, and d two million.
+    x = np.stack(np.meshgrid(*[np.arange(40)] * 2), -1).reshape(-1, 2) * spacing
+    with pytest.raises(ValueError, match=r"neighbours 1 and 2 .* lattice"):
+        gride(knn_graph(x.astype(np.float32), 16))
+
+
+def test_gride_takes_some_ties_and_duplicates():
+    x = manifold("cube", 1000, 3, seed=0)
+    clean = gride(knn_graph(x, 16)).value
+    found = gride(knn_graph(np.concatenate([x, x[:50]]), 16))
+    # At n = 1 twins are left out. Further on they count themselves in, 2 of 4 neighbours are really 1 of 3: d falls by
+    # 0.17, three errors, where a tenth of the points has a twin, and by less from farther away.
+    off = np.abs(found.value - clean)
+    assert off[0] < 0.05 and off.max() < 0.3 and off[3] < 0.05
+    tied = np.sort(np.random.default_rng(0).integers(1, 30, size=(200, 16)), axis=1)
+    assert np.isfinite(gride(graph_of(tied)).value).all()
+
+
+def test_gride_refuses_what_has_no_dimension():
+    with pytest.raises(ValueError, match=r"k=2.*knn_graph"):
+        gride(graph_of(np.ones((10, 1))))
+    with pytest.raises(ValueError, match=r"k=2.*knn_graph"):
+        gride(knn_graph(np.array([[0.0], [1.0]]), 1))
+    with pytest.raises(ValueError, match="too few points"):
+        gride(knn_graph(np.zeros((30, 2)), 8))
+
+
+def test_decimation_is_twonn_of_subsamples():
+    x = manifold("sphere", 400, 2, seed=0)
+    found = decimate(x, [100, 400], repeats=3)
+    whole = twonn(knn_graph(x, 2))
+    assert found.value[1] == pytest.approx(whole.value, rel=1e-9)  # all points, whatever the draw
+    assert found.error[1] == pytest.approx(0, abs=1e-9)
+    assert found.value[0] == pytest.approx(2, abs=3.5 * 1.4 * 2 / math.sqrt(90 * 3))
+    # r_2 goes with n^(-1/2) in two dimensions.
+    assert found.scale[0] / found.scale[1] == pytest.approx(2, rel=0.1)
+    again = decimate(x, [100, 400], repeats=3)
+    np.testing.assert_array_equal(found.value, again.value)
+    assert decimate(x, [100], repeats=3, seed=1).value[0] != found.value[0]
+
+
+def test_decimation_sees_noise_only_from_near():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([100 * rng.uniform(size=(3000, 1)), 0.1 * rng.normal(size=(3000, 2))], 1)
+    found = decimate(x, [100, 3000], repeats=4)
+    assert found.value[0] < 1.6 and found.value[1] > 2.5
+    assert found.scale[0] > found.scale[1]
+
+
+@pytest.mark.parametrize("sizes", [[4], [10, 51]])
+def test_decimation_to_more_points_than_there_are_is_refused(sizes):
+    with pytest.raises(ValueError, match=r"sizes must lie in 5 \.\.\. n = 50"):
+        decimate(np.random.default_rng(0).normal(size=(50, 2)), sizes)

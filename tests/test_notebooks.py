@@ -10,9 +10,10 @@ import nbformat
 import pytest
 import repository
 import yaml
-from exercises import CHAPTERS, NOTEBOOKS, exercises, read
+from exercises import CHAPTERS, NOTEBOOKS, REFERENCE, exercises, read
 
-each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+each_notebook = pytest.mark.parametrize("path", [*NOTEBOOKS, *REFERENCE], ids=lambda path: path.stem)
+each_chapter = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 # These work in the book only; on GitHub and in Colab a reader would see them raw.
 MYST = {
@@ -28,7 +29,7 @@ def test_every_chapter_is_in_the_table_of_contents(root):
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     listed = {entry["file"] for part in toc["parts"] for entry in part["chapters"]}
     there = {path.relative_to(root).with_suffix("").as_posix()
-             for path in [*NOTEBOOKS, *CHAPTERS.glob("reference/*.md")]}
+             for path in [*NOTEBOOKS, *REFERENCE, *CHAPTERS.glob("reference/*.md")]}
     assert listed == there
 
 
@@ -62,7 +63,7 @@ def test_text_reads_right_outside_the_book(path):
     assert not found, "\n".join(found)
 
 
-@each_notebook
+@each_chapter
 def test_chapter_states_claims_and_sets_exercises(path):
     notebook = read(path)
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")

@@ -54,6 +54,8 @@ class Oracle:
         count = len(centres)
         saddle = [[-1] * count for _ in range(count)]
         for i in downhill:
+            if i in centres:  # it would be its own saddle
+                continue
             c = label[i]
             across = next((j for j in near[i][:k[i]] if label[j] != c), None)
             if across is None:
@@ -75,7 +77,10 @@ class Oracle:
             if worst is None:
                 break
             a, b = worst
-            keep, lose = (a, b) if height[centres[a]] >= height[centres[b]] else (b, a)
+            s = saddle[a][b]
+            rise = {c: height[centres[c]] - height[s] for c in worst}
+            noise = {c: error[centres[c]] + error[s] for c in worst}
+            keep, lose = (a, b) if rise[a] * noise[b] >= rise[b] * noise[a] else (b, a)
             alive.remove(lose)
             label = [keep if one == lose else one for one in label]
             for third in alive:
@@ -331,15 +336,15 @@ def test_two_points():
 
 
 def test_a_peak_that_nobody_climbs():
-    # On a line, each with one neighbour: 0 looks at 1, 1 and 2 at each other. 1 climbs 2, so 0 is alone and its own
-    # saddle.
+    # On a line, each with one neighbour: 0 looks at 1, 1 and 2 at each other. 1 climbs 2, so 0 is alone. It is the only
+    # point that looks across, but it is no saddle of itself: the two peaks do not touch, and nothing merges them.
     graph = knn_graph(np.array([[0.0], [1.5], [2.5]]), 1)
     density = Density(np.array([5.0, 1, 6]), np.full(3, 0.1), np.ones(3, int))
     found = find_peaks(graph, density, z=0, halo=True)
     assert found.peaks.tolist() == [2, 0]
-    assert found.labels.tolist() == [1, HALO, 0]
-    assert found.saddles[0, 1] == 5 and found.saddle_points[0, 1] == 0
-    assert find_peaks(graph, density, z=0.1).peaks.tolist() == [2]
+    assert found.labels.tolist() == [1, 0, 0]
+    assert np.isnan(found.saddles).all() and (found.saddle_points == -1).all()
+    assert find_peaks(graph, density, z=100).peaks.tolist() == [2, 0]
 
 
 def test_a_flat_density():
