@@ -10,7 +10,7 @@ BUILT := _build/.built
 FRESH := _build/.fresh
 
 # What a cell's output depends on besides the cell itself; the execution cache does not look at these.
-INPUTS := $(INSTALLED) $(shell find nbutils data -type f -not -path '*/__pycache__/*' 2>/dev/null)
+INPUTS := $(INSTALLED) $(shell find nbutils data tests/golden -type f -not -path '*/__pycache__/*' 2>/dev/null)
 PAGES := _config.yml _toc.yml index.md $(shell find chapters _static -type f -not -path '*/.*' 2>/dev/null)
 
 # Progress bars would fill the pages; a kernel of the same name elsewhere must not take over.

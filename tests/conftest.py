@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "chapters"))  # for repository.py, which is no part of the package
+sys.path.insert(0, str(ROOT / "tests" / "golden"))  # for witness.py
 
 STRICT = os.environ.get("BOOK_REQUIRE_ALL") == "1"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

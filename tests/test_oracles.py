@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import json
 import zlib
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from witness import (
+    CONTINUOUS,
+    GRID,
+    MAXK,
+    TIED,
+    K,
+    Z,
+    answer,
+    by_index,
+    density_of,
+    differs,
+    dimension_of,
+    graph_of,
+    landscapes,
+)
 
 from nbutils.datasets import load_atlas
-from nbutils.density import Density, adaptive_k, knn_density, log_unit_ball, pak
+from nbutils.density import adaptive_k, knn_density, log_unit_ball, pak
 from nbutils.dimension import gride, twonn
-from nbutils.neighbors import NeighborGraph, knn_graph
+from nbutils.neighbors import knn_graph
 from nbutils.overlap import label_overlap, neighborhood_overlap
-from nbutils.peaks import Topography, find_peaks
-
-GRID, K, MAXK, Z = 2**16, 30, 100, 1.65
-CONTINUOUS = ("mixture2", "mixture5", "touching3", "swissroll", "gaussian20", "cube1", "torus2")
-TIED = ("integers", "duplicates")
+from nbutils.peaks import find_peaks
 
 # Where DADApy's pure-Python clustering sees other peaks, labels or saddles than we do, and why. Each reason was checked
 # once with a slow search that could be given DADApy's rules one by one: with all of them nothing differed.
@@ -30,50 +40,11 @@ LAST_NEIGHBOR = {56, 57, 100, 159, 201}  # it never looks at the last stored nei
 FALLBACK = {7, 58, 217, 285, 299}
 
 
-@cache
-def golden() -> dict[str, np.ndarray]:
-    with np.load(Path(__file__).parent / "golden" / "dadapy.npz", allow_pickle=False) as stored:
-        return dict(stored)
-
-
-@cache
-def graph_of(name: str) -> NeighborGraph:
-    return knn_graph(golden()[f"{name}/x"] / GRID, MAXK)
-
-
 @pytest.mark.parametrize("name", sorted(set(CONTINUOUS) - {"cube1"}))
 def test_twonn_beside_scikit_dimension(name):
     # golden/make_skdim.py asked the second witness; it computes its own neighbours, in float64.
     theirs = json.loads((Path(__file__).parent / "golden" / "skdim.json").read_text())["twonn"]
     assert twonn(graph_of(name)).value == pytest.approx(theirs[name], rel=1e-6)
-
-
-def answer(name: str, key: str) -> np.ndarray:
-    return golden()[f"{name}/{key}"]
-
-
-def dimension_of(name: str) -> float:
-    return float(answer(name, "d"))
-
-
-def density_of(name: str, kind: str) -> Density:
-    """DADApy's, so that what is compared is the search for peaks alone."""
-    k = np.full(graph_of(name).n, K) if kind == "knn" else answer(name, "k").astype(int)
-    return Density(answer(name, f"{kind}/log_density"), answer(name, f"{kind}/error"), k)
-
-
-def by_index(found: Topography) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Peaks, labels and saddles with the peaks in the order of their index, as in DADApy."""
-    order = np.argsort(found.peaks)
-    place = np.argsort(order)
-    return (found.peaks[order], np.where(found.labels >= 0, place[found.labels], -1),
-            found.saddles[np.ix_(order, order)])
-
-
-def differs(found: Topography, peaks: np.ndarray, labels: np.ndarray, saddles: np.ndarray) -> bool:
-    ours = by_index(found)
-    return not (np.array_equal(ours[0], peaks) and np.array_equal(ours[1], labels)
-                and np.allclose(ours[2], saddles, rtol=0, atol=1e-12, equal_nan=True))
 
 
 @pytest.mark.parametrize("name", CONTINUOUS + TIED)
@@ -191,19 +162,6 @@ def test_peaks(name, kind):
     np.testing.assert_array_equal(np.where(points >= 0, density.error[points], np.nan),
                                   answer(name, f"{kind}/saddle_errors"))
     assert not differs(find_peaks(graph, density, Z, halo=True), peaks, answer(name, f"{kind}/halo"), saddles)
-
-
-def landscapes():
-    """The random ones: number, graph, density, z, and peaks, labels, saddles, halo, compiled labels of DADApy."""
-    stored = {key.removeprefix("random/"): value for key, value in golden().items() if key.startswith("random/")}
-    point = feature = peak = pair = 0
-    for i, (n, d, c) in enumerate(zip(stored["n"], stored["dimension"], stored["n_peaks"], strict=True)):
-        of = slice(point, point + n)
-        graph = knn_graph(stored["x"][feature:feature + n * d].reshape(n, d) / GRID, int(stored["maxk"][i]))
-        density = Density(stored["log_density"][of], stored["error"][of], stored["k"][of].astype(int))
-        yield (i, graph, density, float(stored["z"][i]), stored["peaks"][peak:peak + c], stored["labels"][of],
-               stored["saddles"][pair:pair + c * c].reshape(c, c), stored["halo"][of], stored["compiled_labels"][of])
-        point, feature, peak, pair = point + n, feature + n * d, peak + c, pair + c * c
 
 
 def test_random_landscapes():
