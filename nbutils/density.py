@@ -39,7 +39,7 @@ def knn_density(graph: NeighborGraph, dimension: float | Dimension, k: int | np.
 
     V_d is the volume of the unit ball in d dimensions. The error of the logarithm is 1 / sqrt(k).
 
-    Source: Doimo et al. (2020), section 2; Mack and Rosenblatt (1979). With ``k=adaptive_k(graph, dimension)``
+    Source: Doimo et al. (2020); Mack and Rosenblatt (1979). With ``k=adaptive_k(graph, dimension)``
     this is the k*-NN density of Rodriguez et al. (2018).
 
     Parameters
@@ -68,7 +68,7 @@ def adaptive_k(graph: NeighborGraph, dimension: float | Dimension, threshold: fl
     neighbour, k + 1, each from k neighbours, differ. k* is the first k at which they do: so many neighbours lie before
     the one that is different. At least 3; where no test fails, one less than the neighbours that `graph` holds.
 
-    Source: Rodriguez, d'Errico, Facco and Laio (2018), equation 6; the bounds on k are those of DADApy.
+    Source: Rodriguez, d'Errico, Facco and Laio (2018); the bounds on k are those of DADApy.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def pak(graph: NeighborGraph, dimension: float | Dimension, threshold: float = 2
     Where the neighbours are so unevenly spaced that the likelihood has no maximum (many at one and the same
     distance, say), the density is that of k* neighbours without a slope.
 
-    Source: Rodriguez, d'Errico, Facco and Laio (2018), equations 9 to 12.
+    Source: Rodriguez, d'Errico, Facco and Laio (2018), who name it PAk.
 
     Raises
     ------

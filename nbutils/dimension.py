@@ -59,7 +59,7 @@ def twonn(graph: NeighborGraph, fraction: float = 0.9, form: str = "fit") -> Dim
     neighbouring points are not quite independent: over new samples d scatters 1.1 to 1.4 times as much. Nor does
     the error know the bias of a finite sample, which in most data lowers d, the more the higher d is.
 
-    Source: Facco, d'Errico, Rodriguez and Laio (2017), equations 2 to 5; the likelihood: Denti et al. (2022).
+    Source: Facco, d'Errico, Rodriguez and Laio (2017) for the fit; Denti et al. (2022) for the likelihood.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def gride(graph: NeighborGraph) -> Scaling:
     At each n the maximum-likelihood estimate; the error is the inverse root of the Fisher information. At n = 1 it is
     the maximum-likelihood form of `twonn`, (N - 1) / sum(log mu).
 
-    Source: Denti, Doimo, Laio and Mira (2022), equations 7 to 9; with N - 1 in place of N, as in DADApy,
+    Source: Denti, Doimo, Laio and Mira (2022), the likelihood of mu; with N - 1 in place of N, as in DADApy,
     which makes n = 1 unbiased.
 
     Raises

@@ -21,7 +21,7 @@ def peak_distances(topography: Topography) -> np.ndarray:
     touch are as far as the best way through the others: its lowest saddle, as high as can be. Where there is no way,
     the saddle counts as low as the least dense point.
 
-    Source: Doimo et al. (2020), section 3.3, for peaks that touch; the way through the others is our reading, since
+    Source: Doimo et al. (2020), for peaks that touch; the way through the others is our reading, since
     the paper does not say what it did with the rest.
     """
     top = topography.log_density.max()

@@ -12,7 +12,7 @@ def neighborhood_overlap(a: NeighborGraph, b: NeighborGraph, k: int = 30) -> flo
 
     Two unrelated spaces share k / (n - 1) by chance.
 
-    Source: Doimo et al. (2020), section 2, chi^{l,m}.
+    Source: Doimo et al. (2020), chi^{l,m}.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def label_overlap(graph: NeighborGraph, labels: np.ndarray, k: int = 30) -> floa
 
     For c equally frequent labels chance is about 1 / c; `chance_label_overlap` gives it exactly.
 
-    Source: Doimo et al. (2020), section 2, chi^{l,gt}.
+    Source: Doimo et al. (2020), chi^{l,gt}.
 
     Raises
     ------

@@ -56,7 +56,7 @@ def find_peaks(graph: NeighborGraph, density: Density, z: float = 1.65, halo: bo
     point that counts it among its own neighbours. Of two merged peaks the one survives that stands out by more
     errors, as in DADApy; the paper keeps the denser. With one number of neighbours for all that is the same peak.
 
-    Source: d'Errico, Facco, Laio and Rodriguez (2021), section 2.3; Doimo et al. (2020), section 2, with z = 1.65.
+    Source: d'Errico, Facco, Laio and Rodriguez (2021); Doimo et al. (2020), with z = 1.65.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ ORACLE_CASES = 1200
 
 
 class Oracle:
-    """Density peaks by the letter (d'Errico et al. 2021, section 2.3): loops, dense matrices, O(C^3) merging.
+    """Density peaks by the letter (d'Errico et al. 2021): loops, dense matrices, O(C^3) merging.
 
     Of equal densities the lower index counts as the higher one, of equal pairs of peaks the first, and of equal
     saddles a peak keeps its own.
