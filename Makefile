@@ -18,7 +18,7 @@ BOOK_ENV := TQDM_DISABLE=1 JUPYTER_PREFER_ENV_PATH=1 PYTHONDONTWRITEBYTECODE=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book test serve links cover lock clean
+.PHONY: help book test serve train links cover lock clean
 
 help:  ## list the targets
 	@echo "Targets:"
@@ -35,6 +35,9 @@ test: $(BUILT)  ## check the code, the notebooks, their claims and the rendered 
 serve: $(BUILT)  ## show the book at http://127.0.0.1:8000
 	@echo "Open http://127.0.0.1:$(PORT) and stop with Ctrl-C"
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+train: $(INSTALLED)  ## train the small networks again (about ten minutes) and save them in data/small_world
+	$(BIN)/python -m nbutils.training
 
 links: $(INSTALLED)  ## write the repository's address from _config.yml into every notebook
 	$(BIN)/python chapters/repository.py

@@ -1,4 +1,4 @@
-"""Make data/wordnet.tsv: the part of WordNet 3.0 above ImageNet-1k and above the categories of every atlas.
+"""Make data/wordnet.tsv: the part of WordNet 3.0 above ImageNet-1k, the categories of every atlas and the small world.
 
     python data/make_wordnet.py                               # WordNet from NLTK's data
     python data/make_wordnet.py --dict /usr/share/wordnet     # or from a folder with WordNet's own files
@@ -26,12 +26,13 @@ from nltk.corpus import wordnet
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from timm.data import ImageNetInfo
 
+from nbutils.drawing import load_things
 from nbutils.wordnet import from_nltk
 
 DATA = Path(__file__).resolve().parent
 
 HEADER = """\
-# The part of WordNet 3.0 (nouns; no glosses) above ImageNet-1k and the categories of the atlases.
+# The part of WordNet 3.0 (nouns; no glosses) above ImageNet-1k, the categories of the atlases and the small world.
 # WordNet 3.0 Copyright 2006 by Princeton University. All rights reserved. The licence is in WORDNET_LICENSE.
 # Made by make_wordnet.py. The column imagenet is the number of the class in ImageNet-1k.
 """
@@ -77,9 +78,9 @@ class _FolderReader(WordNetCorpusReader):
         """Other languages need a map to NLTK's own copy of WordNet; we read English, and there may be no such copy."""
 
 
-def atlas_synsets() -> list[str]:
-    """The synsets in all tables of categories, data/*_synsets.csv."""
-    ids = []
+def our_synsets() -> list[str]:
+    """The synsets in all tables of categories, data/*_synsets.csv, and those of the small world's things."""
+    ids = [thing.synset for thing in load_things()]
     for path in sorted(DATA.glob("*_synsets.csv")):
         with open(path, newline="", encoding="utf-8") as file:
             ids += [row["synset"] for row in csv.DictReader(file) if row["synset"]]
@@ -89,9 +90,10 @@ def atlas_synsets() -> list[str]:
 def table(graph: nx.DiGraph) -> str:
     """The text of data/wordnet.tsv, from a graph of all nouns."""
     classes = {synset: i for i, synset in enumerate(ImageNetInfo("imagenet-1k").label_names())}
-    wanted = set(classes) | set(atlas_synsets())
+    wanted = set(classes) | set(our_synsets())
     if unknown := sorted(wanted - set(graph)):
-        raise ValueError(f"{unknown} are not ids of WordNet 3.0: correct them in data/*_synsets.csv")
+        raise ValueError(f"{unknown} are not ids of WordNet 3.0: correct them in data/*_synsets.csv or in "
+                         "data/small_world/things.yaml")
     text = io.StringIO()
     rows = csv.writer(text, delimiter="\t", lineterminator="\n")
     rows.writerow(["synset", "words", "hypernyms", "imagenet"])

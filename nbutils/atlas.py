@@ -18,13 +18,14 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
 from . import datasets, models
 from .activations import extract, file_stem
-from .neighbors import knn_graph
+from .neighbors import NeighborGraph, knn_graph
 
 
 def build(network: models.Network, images: datasets.ImageFolder, out: Path, *, layers: Sequence[str] | None = None,
@@ -76,6 +77,21 @@ def build(network: models.Network, images: datasets.ImageFolder, out: Path, *, l
                      **{p: version(p) for p in ("torch", "torchvision", "timm", "numpy", "pillow")}},
         "layers": described})
     return datasets.load_atlas(out)
+
+
+def layer_graphs(network: models.Network, images: Sequence, k: int = 30, layers: Sequence[str] | None = None,
+                 device: str | None = None) -> dict[str, NeighborGraph]:
+    """The neighbour graphs of images in the layers of a network, at once: what `build` does, and keeps nothing.
+
+    Raises
+    ------
+    ValueError
+        If a layer is unknown, or `k` is not below the number of images.
+    """
+    chosen = {name: network.layers[name] for name in checked(layers or list(network.layers), network)}
+    with TemporaryDirectory() as folder:
+        store = extract(network.model, images, chosen, folder, batch_size=256, device=device)
+        return {name: knn_graph(store[name], k, device=device) for name in chosen}
 
 
 def checked(layers: Sequence[str], network: models.Network) -> Sequence[str]:

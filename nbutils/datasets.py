@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from scipy.special import logsumexp
 
+from .drawing import draw, load_things  # noqa: F401  (the small world is a data set like the others)
 from .neighbors import NeighborGraph
 
 DATA = Path(__file__).resolve().parent.parent / "data"

@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.cluster.hierarchy import dendrogram as draw_dendrogram
+from scipy.cluster.hierarchy import leaves_list
 
+from .hierarchy import dendrogram, tree_distances
 from .peaks import Topography
 
 # Okabe and Ito (2008): told apart with every common colour blindness.
@@ -143,4 +145,37 @@ def null_histogram(null: np.ndarray, observed: float, xlabel: str, ax: Axes | No
     ax.axvline(observed, color=COLOURS[1], label="observed")
     ax.set(xlabel=xlabel, ylabel="renamings")
     ax.legend()
+    return ax
+
+
+def skyline(topography: Topography, colours: Sequence[str], ax: Axes | None = None) -> Axes:
+    """The landscape from the side: a mountain for each peak, as wide as it has points, with the passes between them.
+
+    Mountains stand in the order of the single-linkage tree, where the pass between two neighbours is the highest on
+    any way from the one to the other. Heights are log densities above the least dense point.
+
+    Parameters
+    ----------
+    colours : one for each peak.
+    """
+    ax = ax or plt.subplots(figsize=(7.5, 3.6))[1]
+    size = np.bincount(topography.labels[topography.labels >= 0], minlength=topography.n_peaks)
+    top = topography.log_density.max()
+    order, passes = np.array([0]), np.array([])
+    if topography.n_peaks > 1:
+        tree = dendrogram(topography, "single")
+        order = leaves_list(tree)
+        apart = tree_distances(tree)
+        passes = top - apart[order[:-1], order[1:]] - topography.floor
+    feet = np.concatenate([[0], passes, [0]])
+    edges = np.concatenate([[0], np.cumsum(size[order])])
+    slope = np.linspace(0, 1, 30) ** 1.7
+    for i, peak in enumerate(order):
+        height, middle = topography.log_density[peak] - topography.floor, edges[i:i + 2].mean()
+        left, right = feet[i] + (height - feet[i]) * slope, feet[i + 1] + (height - feet[i + 1]) * slope
+        x = np.concatenate([np.linspace(edges[i], middle, 30), np.linspace(middle, edges[i + 1], 30)])
+        y = np.concatenate([left, right[::-1]])
+        ax.fill_between(x, y, color=colours[peak], linewidth=0)
+        ax.plot(x, y, color="black", linewidth=0.7)
+    ax.set(xlim=(0, edges[-1]), ylim=(0, None), xlabel="points", ylabel="log density above the lowest")
     return ax

@@ -1,0 +1,262 @@
+"""A network small enough to train in two minutes on a laptop, its training, and the weights saved on the way.
+
+``python -m nbutils.training`` (``make train``) makes the weights in ``data/small_world`` again. The same machine with
+the same number of threads gives the same bytes; another rounds differently, and gives others that do as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .activations import best_device
+from .atlas import write_json
+from .datasets import DATA, sha256
+from .drawing import Drawing, draw, load_things
+from .models import INPUT, Network, calibrate
+from .progress import progress_bar
+
+WEIGHTS = DATA / "small_world" / "weights.json"
+WIDTHS, BLOCKS = (16, 32, 48), (1, 2, 4)  # channels of each stage, and its blocks
+PER_THING, EPOCHS, BY_HEART, RATE = 1000, 8, 60, 0.01
+SAVED = (0, 0.125, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 6, 8)  # epochs after which the weights are saved
+LEFT_OUT = "bird"
+
+
+class Block(nn.Module):
+    """Two convolutions, and a short cut around them."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.norm_1 = nn.BatchNorm2d(outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.norm_2 = nn.BatchNorm2d(outputs)
+        self.cut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """From (batch, inputs, height, width) to (batch, outputs, height / stride, width / stride)."""
+        y = F.relu(self.norm_1(self.first(x)))
+        return F.relu(self.norm_2(self.second(y)) + self.cut(x))
+
+
+class SmallNet(nn.Module):
+    """A residual network for pictures of 32 x 32 pixels, as in He et al. (2016), with few channels."""
+
+    def __init__(self, classes: int):
+        super().__init__()
+        width = WIDTHS[0]
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
+                                  nn.MaxPool2d(2))
+        self.blocks = nn.Sequential()
+        for outputs, count in zip(WIDTHS, BLOCKS, strict=True):
+            for _ in range(count):
+                self.blocks.append(Block(width, outputs, stride=1 if width == outputs else 2))
+                width = outputs
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.logits = nn.Linear(width, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """From pictures (batch, 3, 32, 32), of values from -1 to 1, to logits (batch, classes)."""
+        return self.logits(self.pool(self.blocks(self.stem(x))).flatten(1))
+
+
+def small_network(class_names: Sequence[str], seed: int = 0) -> Network:
+    """An untrained `SmallNet` with its layers by name, in the form of `models.load`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = SmallNet(len(class_names))
+    blocks = {f"block {i + 1}": f"blocks.{i}" for i in range(len(model.blocks))}
+    return Network(
+        name="small", model=model.eval(),
+        layers={"input": INPUT, "stem": "stem", **blocks, "pool": "pool", "logits": "logits"},
+        transform=_to_tensor, class_names=tuple(class_names),
+        preprocessing="32 x 32 pixels from -1 to 1", weights=f"random, seed {seed}")
+
+
+def _to_tensor(image) -> torch.Tensor:
+    pixels = np.array(image.convert("RGB").resize((32, 32)))
+    return torch.from_numpy(pixels).permute(2, 0, 1).float().div(127.5).sub(1)
+
+
+def train(model: nn.Module, images: torch.Tensor, labels: Sequence[int], *, epochs: float = EPOCHS,
+          batch_size: int = 64, rate: float = RATE, seed: int = 0, device: torch.device | str | None = None,
+          watch: Callable[[float], None] | None = None) -> list[float]:
+    """Teach a network the labels of images, in place; it is left in evaluation mode.
+
+    AdamW on the cross entropy, in batches shuffled anew for each epoch. The learning rate climbs to `rate` and comes
+    down again ("one cycle").
+
+    Parameters
+    ----------
+    images : (n, 3, height, width) float32.
+    labels : (n,) int, from 0 to the number of logits less one.
+    epochs : how often each image is seen; not necessarily a whole number.
+    watch : called with the number of epochs done, at the beginning and after every batch, for instance to save the
+        weights; the network is in evaluation mode meanwhile.
+
+    Returns
+    -------
+    The loss of each batch.
+
+    Source: Smith and Topin (2018) for the one cycle; Loshchilov and Hutter (2019) for AdamW.
+
+    Raises
+    ------
+    ValueError
+        If there is not one label for each image, there are fewer images than in a batch, or the loss becomes infinite.
+    """
+    labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)
+    if len(labels) != len(images):
+        raise ValueError(f"labels has {len(labels)} entries for {len(images)} images: give one for each")
+    if len(images) < batch_size:
+        raise ValueError(f"images has {len(images)} entries, less than one batch: use a batch_size below {batch_size}")
+    device = torch.device(device) if device is not None else best_device()
+    model.to(device, memory_format=torch.channels_last)
+    per_epoch = len(images) // batch_size
+    steps = max(1, round(epochs * per_epoch))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+    shuffle = torch.Generator().manual_seed(seed)
+    losses: list[float] = []
+    watch = watch or (lambda epoch: None)
+    watch(0.0)
+    with progress_bar(total=steps, desc="training", unit="batch") as progress:
+        while len(losses) < steps:
+            order = torch.randperm(len(images), generator=shuffle)
+            for batch in order[:per_epoch * batch_size].split(batch_size)[:steps - len(losses)]:
+                model.train()
+                seen = images[batch].to(device, memory_format=torch.channels_last)
+                loss = F.cross_entropy(model(seen), labels[batch].to(device))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                losses.append(loss.item())
+                if not np.isfinite(losses[-1]):
+                    raise ValueError(f"rate={rate}: the loss is infinite after {len(losses)} batches; "
+                                     "use a smaller rate")
+                model.eval()
+                watch(len(losses) / per_epoch)
+                progress.set_postfix(loss=f"{losses[-1]:.2f}", refresh=False)
+                progress.update()
+    return losses
+
+
+def predict(model: nn.Module, images: torch.Tensor) -> np.ndarray:
+    """(n,) the number of the largest logit of each image (n, 3, height, width)."""
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        return torch.cat([model(batch.to(device)).argmax(1).cpu() for batch in images.split(500)]).numpy()
+
+
+def label_sets(drawing: Drawing, seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray, list[str]]]:
+    """What the four networks of the book are taught: which pictures, their labels, and the names of the labels.
+
+    ``"things"``: what is drawn. ``"families"``: only its family. ``"left out"``: what is drawn, but one family is never
+    shown. ``"random"``: a label drawn by lot for each picture, of which there is a tenth, to be learned by heart.
+    """
+    things, families = drawing.things, sorted({thing.family for thing in drawing.things})
+    everything = np.arange(len(drawing))
+    shown = [i for i, thing in enumerate(things) if thing.family != LEFT_OUT]
+    family = np.array([families.index(thing.family) for thing in things])
+    some = everything[np.isin(drawing.labels, shown)]
+    few = everything[:len(drawing) // 10]
+    names = [thing.name for thing in things]
+    return {
+        "things": (everything, drawing.labels, names),
+        "families": (everything, family[drawing.labels], families),
+        "left out": (some, np.searchsorted(shown, drawing.labels[some]), [names[i] for i in shown]),
+        "random": (few, np.random.default_rng(seed).permutation(drawing.labels[few]), names)}
+
+
+def load(run: str = "things", epoch: float | None = None) -> Network:
+    """A network of the book as it was when training had reached `epoch`, by default at the end.
+
+    Parameters
+    ----------
+    run : what it was taught, as in `label_sets`.
+    epoch : one of `saved_epochs`; 0 is before training, with the statistics of the batch normalisation measured on the
+        pictures (see `models.calibrate`).
+
+    Raises
+    ------
+    ValueError
+        If there are no such weights, or their file is not the one that ``weights.json`` describes.
+    """
+    described = _runs().get(run)
+    if described is None:
+        raise ValueError(f"run must be one of {list(_runs())}, not {run!r}")
+    epochs = saved_epochs(run)
+    epoch = epochs[-1] if epoch is None else epoch
+    if epoch not in epochs:
+        raise ValueError(f"epoch={epoch} of {run!r} was not saved: choose one of {epochs}")
+    saved = described["saved"][epochs.index(epoch)]
+    path = WEIGHTS.parent / saved["file"]
+    if not path.exists() or sha256(path) != saved["sha256"]:
+        raise ValueError(f"{path} is missing, or not the file that {WEIGHTS.name} describes: fetch it again, or "
+                         "make it again with `make train`")
+    network = small_network(described["classes"])
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network.model.load_state_dict(state)  # which makes float32 of float16
+    return replace(network, weights=f"{run}, epoch {epoch:g}")
+
+
+def saved_epochs(run: str = "things") -> list[float]:
+    """The moments of a training, in epochs, whose weights can be loaded, from first to last."""
+    return [saved["epoch"] for saved in _runs()[run]["saved"]]
+
+
+def _runs() -> dict[str, dict]:
+    return json.loads(WEIGHTS.read_text())["runs"]
+
+
+def make(run: str, drawing: Drawing) -> dict:
+    """Train one of the book's networks, save its weights on the way, and describe them for ``weights.json``."""
+    chosen, labels, names = label_sets(drawing)[run]
+    images = torch.from_numpy(drawing.images[chosen]).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    epochs = EPOCHS if run != "random" else BY_HEART
+    moments = list(SAVED) if run == "things" else [epochs]
+    network, saved = small_network(names), []
+
+    def save(epoch: float) -> None:
+        if not moments or epoch < moments[0]:
+            return
+        moment = moments.pop(0)
+        if moment == 0:
+            calibrate(network.model, images[:4096].split(512))
+        path = WEIGHTS.parent / f"{run.replace(' ', '_')}_{moment:g}.pt"
+        state = {name: value.half() if value.is_floating_point() else value
+                 for name, value in network.model.state_dict().items()}
+        torch.save(state, path.with_suffix(".part"))
+        os.replace(path.with_suffix(".part"), path)
+        saved.append({"epoch": moment, "file": path.name, "sha256": sha256(path)})
+
+    train(network.model, images, labels, epochs=epochs, device="cpu", watch=save)
+    right = float((predict(network.model, images) == labels).mean())
+    print(f"{run}: {right:.1%} of the {len(images)} pictures it was taught")
+    return {"pictures": len(images), "classes": list(names), "saved": saved}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m nbutils.training", description=__doc__.split("\n")[0])
+    choices = ["things", "families", "left out", "random"]
+    parser.add_argument("runs", nargs="*", default=choices, help=f"what to teach, of {choices} (default: all)")
+    things = load_things()
+    drawing = draw(things, PER_THING * len(things), seed=0)
+    runs = _runs() if WEIGHTS.exists() else {}
+    for run in parser.parse_args(arguments).runs:
+        runs[run] = make(run, drawing)
+        write_json(WEIGHTS, {"network": "SmallNet", "torch": torch.__version__, "runs": runs})
+
+
+if __name__ == "__main__":
+    main()
