@@ -107,6 +107,19 @@ def test_another_network_in_the_same_folder_is_refused(tmp_path, images):
     assert contents(tmp_path / "mine") == before
 
 
+def test_graphs_at_once_are_those_of_an_atlas(tmp_path, images):
+    built = atlas.build(network(), images, tmp_path / "out", k=4)
+    tensors = torch.stack([images[i] for i in range(len(images))])
+    graphs = atlas.layer_graphs(network(), tensors, k=4, layers=["logits", "stage 1"])
+    assert list(graphs) == ["stage 1", "logits"]
+    for layer, graph in graphs.items():
+        assert np.array_equal(graph.indices, built.graphs[layer].indices)
+        np.testing.assert_allclose(graph.distances, built.graphs[layer].distances, rtol=1e-3)
+    assert list(atlas.layer_graphs(network(), tensors, k=2)) == list(network().layers)
+    with pytest.raises(ValueError, match="'stage 9' is no layer"):
+        atlas.layer_graphs(network(), tensors, layers=["stage 9"])
+
+
 def test_bad_arguments(tmp_path, images):
     with pytest.raises(ValueError, match=r"layers: 'stage 7' is no layer of tiny; it has \['input'"):
         atlas.build(network(), images, tmp_path / "mine", layers=["stage 7"], k=4)

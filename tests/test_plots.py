@@ -206,6 +206,45 @@ def test_trees_without_a_leaf_for_each_name_are_refused():
             plots.facing_trees(left, right, ["x"] * count, ("", ""))
 
 
+def chain(labels, tops, passes, floor=0.0) -> Topography:
+    """Peaks in a row, each joined to the next by one pass."""
+    saddles, points = np.full((len(tops), len(tops)), np.nan), np.full((len(tops), len(tops)), -1)
+    for i, height in enumerate(passes):
+        saddles[i, i + 1] = saddles[i + 1, i] = height
+        points[i, i + 1] = points[i + 1, i] = 0
+    return Topography(np.asarray(labels), np.arange(len(tops)), np.array(tops, float), saddles, points, floor)
+
+
+def test_a_skyline_has_mountains_as_wide_as_they_have_points_and_their_passes_between():
+    ax = plots.skyline(chain([0] * 5 + [1] * 3 + [2] * 2, [9, 8, 7], [6, 2]), ["red", "green", "blue"])
+    outlines = {line.get_ydata().max(): line for line in ax.lines}
+    assert set(outlines) == {9, 8, 7}
+    widths = {top: np.ptp(line.get_xdata()) for top, line in outlines.items()}
+    assert widths == {9: 5, 8: 3, 7: 2}
+    from_the_left = sorted(outlines, key=lambda top: outlines[top].get_xdata()[0])
+    ends = [(line.get_xdata()[i], line.get_ydata()[i]) for line in map(outlines.get, from_the_left) for i in (0, -1)]
+    assert ends[0] == (0, 0) and ends[-1] == (10, 0)
+    assert ends[1:-1:2] == ends[2:-1:2]  # where one mountain ends the next begins
+    # The highest pass on the way: from 9 to 7 it goes over 8, whichever of them stands in the middle.
+    pairs = map(frozenset, itertools.pairwise(from_the_left))
+    passes = {pair: height for pair, (_, height) in zip(pairs, ends[1:-1:2], strict=True)}
+    assert passes.items() <= {frozenset((9, 8)): 6, frozenset((8, 7)): 2, frozenset((9, 7)): 2}.items()
+
+
+def test_each_mountain_of_a_skyline_has_its_own_colour():
+    ax = plots.skyline(chain([0] * 5 + [1] * 3 + [2] * 2, [9, 8, 7], [6, 2]), ["red", "green", "blue"])
+    colours = {tuple(fill.get_facecolor()[0]): fill.get_paths()[0].vertices[:, 1].max() for fill in ax.collections}
+    assert colours == {matplotlib.colors.to_rgba(name): top for name, top in
+                       (("red", 9), ("green", 8), ("blue", 7))}
+
+
+def test_a_skyline_of_one_peak_and_of_peaks_that_do_not_touch():
+    assert len(plots.skyline(chain([0, 0, 0], [4], []), ["red"]).lines) == 1
+    apart = chain([0, 0, 1], [4, 3], [np.nan])
+    ax = plots.skyline(apart, ["red", "blue"])
+    assert {float(y) for line in ax.lines for y in line.get_ydata()[[0, -1]]} == {0}
+
+
 @pytest.mark.parametrize("null, observed", [(np.linspace(-1, 1, 99), 0.5), (np.zeros(5), 0), (np.array([]), 1)])
 def test_chance_and_what_was_observed(null, observed):
     ax = plots.null_histogram(null, observed, "correlation")
