@@ -69,7 +69,8 @@ class Blocks:
 
     def digits(self, rows: slice | torch.Tensor, cols: slice) -> torch.Tensor:
         """The data in the narrower of float32 and float64 that holds all its digits."""
-        part = self.x[rows, cols]
+        part = self.x[:, cols]
+        part = part[rows] if isinstance(rows, slice) else part.index_select(0, rows.to(part.device))
         return part.float() if part.dtype in FLOAT32_HOLDS else part.double()
 
     def read(self, rows: slice | torch.Tensor, cols: slice, memory: torch.Tensor) -> torch.Tensor:
@@ -80,7 +81,7 @@ class Blocks:
         if part.device == self.device:
             torch.sub(part, self.mean[cols], out=out[:, :-2])
         else:
-            out[:, :-2] = part.sub_(self.mean[cols]) if part is not self.x else part - self.mean[cols]
+            out[:, :-2] = part - self.mean[cols]
         if self.scale != 1:
             out[:, :-2] *= self.scale
         return out
@@ -99,17 +100,19 @@ class Blocks:
             a[:, -2], a[:, -1] = (1, -0.5 * self.square[rows]) if last else (0, 0)
             b[:, -2], b[:, -1] = (-0.5 * self.square[others], 1) if last else (0, 0)
             product = self.product[:len(a) * len(b)].view(len(a), len(b))
-            for start in range(0, len(a), self.strip):
-                strip, first = slice(start, start + self.strip), start if rows is others else 0
-                product[strip, first:].addmm_(a[strip], b[first:].T, beta=int(cols.start > 0))
+            step, beta = self.strip if rows is others else len(a), int(cols.start > 0)
+            for start in range(0, len(a), step):
+                first = start if rows is others else 0
+                product[start:start + step, first:].addmm_(a[start:start + step], b[first:].T, beta=beta)
         return product
 
     def squared_distances(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """(p,) squared distances of p pairs of points, from differences summed in float64."""
         total, d = np.zeros(len(i)), self.x.shape[1]
-        width = min(d, FEATURES)
-        for start in range(0, len(i), step := max(1, int(min(2**21, self.memory / 64) // width))):
-            a, b = (torch.from_numpy(side[start:start + step].astype(np.int64)).to(self.x.device) for side in (i, j))
+        width = min(d, 1024)
+        # What is at hand at a time should stay in the cache.
+        for start in range(0, len(i), step := max(1, int(min(2**18, self.memory / 64) // width))):
+            a, b = (torch.from_numpy(side[start:start + step].astype(np.int64)) for side in (i, j))
             for first in range(0, d, width):
                 cols = slice(first, first + width)
                 part = self.digits(a, cols).sub_(self.digits(b, cols))
@@ -144,30 +147,33 @@ class Nearest:
             bars.append(bar)
         i, j = above(closeness, *bars)
         near = closeness[i, j]
-        for owner, other, bar in ((i + rows.start, j + others.start, bars[0][i]),
-                                  (j + others.start, i + rows.start, bars[1][j])):
-            nearer = near > bar
-            self.waiting.append((owner[nearer], other[nearer], near[nearer]))
+        for owner, other, mine, theirs, bar in ((i, j, rows, others, bars[0]), (j, i, others, rows, bars[1])):
+            nearer = (near > bar[owner]).nonzero()[:, 0]
+            self.waiting.append((owner[nearer] + mine.start, (other[nearer] + theirs.start).int(), near[nearer]))
         # The longer they wait the more are found, since the bars stay where they are.
         if sum(len(owner) for owner, *_ in self.waiting) > self.closeness.shape[1] * max(closeness.shape) / 2:
             self.keep_waiting()
 
     def keep_waiting(self) -> None:
-        if not self.waiting:
-            return
-        owner, other, near = (torch.cat(parts) for parts in zip(*self.waiting, strict=True))
-        self.waiting.clear()
-        owner, order = owner.sort(stable=True)
-        other, near = other[order].int(), near[order]
-        while len(owner):
-            owners, line, count = owner.unique_consecutive(return_inverse=True, return_counts=True)
-            place = torch.arange(len(owner), device=owner.device) - (count.cumsum(0) - count)[line]
-            now = place < self.closeness.shape[1]  # no wider a table for one that has found many
-            closeness = torch.full((len(owners), int(place[now].amax()) + 1), -torch.inf, device=owner.device)
-            names = torch.zeros(closeness.shape, dtype=torch.int32, device=owner.device)
-            closeness[line[now], place[now]], names[line[now], place[now]] = near[now], other[now]
+        """See the pairs that wait, as a table with a line for each point that has found any."""
+        while self.waiting:
+            owner, other, near = (torch.cat(parts) for parts in zip(*self.waiting, strict=True))
+            self.waiting.clear()
+            owner, order = owner.sort(stable=True)
+            owners, count = owner.unique_consecutive(return_counts=True)
+            if not len(owners):
+                break
+            other, near, width = other[order], near[order], min(int(count.amax()), self.closeness.shape[1])
+            place = torch.arange(len(owner), device=owner.device) - (count.cumsum(0) - count).repeat_interleave(count)
+            if count.amax() > width:  # one that has found many comes again: the table stays narrow
+                late, now = (place >= width).nonzero()[:, 0], (place < width).nonzero()[:, 0]
+                self.waiting.append((owner[late], other[late], near[late]))
+                place, other, near, count = place[now], other[now], near[now], count.clamp(max=width)
+            place += (torch.arange(len(owners), device=owner.device) * width).repeat_interleave(count)
+            closeness = torch.full((len(owners), width), -torch.inf, device=owner.device)
+            names = torch.zeros((len(owners), width), dtype=torch.int32, device=owner.device)
+            closeness.view(-1)[place], names.view(-1)[place] = near, other
             self.keep(owners, closeness, names)
-            owner, other, near = owner[~now], other[~now], near[~now]
 
     def keep(self, owners: slice | torch.Tensor, closeness: torch.Tensor, names: torch.Tensor) -> None:
         """See more points, as tables (owners, any number)."""

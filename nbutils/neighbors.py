@@ -12,7 +12,8 @@ import torch
 
 from .blocks import Blocks, full_precision, nearest_candidates
 
-DIGITS = 2.0**-23  # of a squared distance; of the distance it is half a unit of float32's last place
+QUICK = 2**28  # so many differences take a fraction of a second: then all distances come from them
+DIGITS = 2.0**-21  # of a squared distance: where there are more, an error larger than this is not left to rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +98,11 @@ def knn_graph(x: np.ndarray | torch.Tensor, k: int, device: torch.device | str |
     """Exact Euclidean nearest neighbours of every row of x.
 
     Distances come from matrix products in float32, of centred data: the rounding error grows with the distance from
-    the origin. They are symmetric, so each pair of blocks is visited once. Most are farther than the k-th neighbour
-    known so far on either side, and are only compared with it. Wherever rounding could have changed a neighbour, their
-    order, or more than the last digits of a distance, differences of the data summed in float64 decide, and equal
-    distances are ordered by index. A row that may have lost a neighbour is searched again.
+    the origin. They are symmetric, so each pair of blocks is visited once. Most are farther than what either point has
+    found already, and are only compared with that. Wherever rounding could have changed a neighbour or the order,
+    differences of the data summed in float64 decide, and equal distances are ordered by index. A row that may have
+    lost a neighbour is searched again. Distances are right to 2e-7 of their size, and to the last bit if n k times the
+    number of features is below 3e8.
 
     Parameters
     ----------
@@ -147,32 +149,33 @@ def refine(data: Blocks, k: int, closeness: np.ndarray, candidates: np.ndarray) 
     square = data.square.cpu().numpy().astype(np.float64) / data.scale**2
     found = np.maximum(closeness.astype(np.float64) * -2 / data.scale**2, 0)
 
-    # How far rounding moves a squared distance, in units of the squares that it is the difference of: seen in a sample.
+    # How far rounding moves a squared distance, as a share of the squares that it is made of: seen in a sample.
     some = np.arange(0, n, max(1, n // 512))
     i, j = np.repeat(some, m), candidates[some].ravel()
     off = np.abs(found[some].ravel() - data.squared_distances(i, j)) / np.maximum(square[i] + square[j], 1e-300)
     seen = max(off.max(), 2.0**-24)
 
-    doubt = 4 * seen * (square[:, None] + square[candidates].max(1, keepdims=True))
-    close = np.diff(found, axis=1) <= 2 * doubt
-    unsure = doubt > 4 * DIGITS * found
+    # Far beyond what was seen for the order, of which a mistake would change a neighbour.
+    error = seen * (square[:, None] + square[candidates].max(1, keepdims=True))
+    close = np.diff(found, axis=1) <= 8 * error
+    unsure = (error > DIGITS * found) | (n * k * data.x.shape[1] <= QUICK)
     unsure[:, 1:] |= close
     unsure[:, :-1] |= close
-    unsure &= found <= found[:, k - 1:k] + 2 * doubt
+    unsure &= found <= found[:, k - 1:k] + 8 * error
     i, place = unsure.nonzero()
     last, found[i, place] = found[:, -1].copy(), data.squared_distances(i, candidates[i, place])
     distances, indices = take_nearest(found, candidates, k)
 
     if m < n - 1:
         # Whatever was left out lies beyond the last candidate by the approximate distance.
-        error = 4 * seen * (square + (np.sqrt(square) + np.sqrt(distances[:, -1])) ** 2)
-        lost = np.flatnonzero(last <= distances[:, -1] + 2 * error)
+        reach = distances[:, -1] + 8 * seen * (square + (np.sqrt(square) + np.sqrt(distances[:, -1])) ** 2)
+        lost = np.flatnonzero(last <= reach)
         for start in range(0, len(lost), step := max(1, data.rows * data.strip // n)):
             rows = lost[start:start + step]
             wide = [data.closeness(torch.from_numpy(rows), others).cpu().double().numpy() for others in data.blocks]
             for row, far in zip(rows, np.concatenate(wide, axis=1) * (-2 / data.scale**2), strict=True):
                 far[row] = np.inf
-                near = np.flatnonzero(far <= distances[row, -1] + 2 * error[row])
+                near = np.flatnonzero(far <= reach[row])
                 exact = data.squared_distances(np.full(len(near), row), near)
                 (distances[row],), (indices[row],) = take_nearest(exact[None], near[None], k)
     return NeighborGraph(np.sqrt(distances), indices)
