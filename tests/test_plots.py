@@ -112,8 +112,10 @@ def test_a_grid_shows_every_picture_under_its_title(count):
 
 def topography(heights, saddles, labels=(0,), points=None) -> Topography:
     c = len(heights)
-    points = np.where(np.isnan(saddles), -1, c) if points is None else points
-    return Topography(np.array(labels), np.arange(c), np.array(heights, float), np.array(saddles, float), points, -5.0)
+    pairs = np.array([(a, b) for a in range(c) for b in range(a) if not np.isnan(saddles[a][b])], int).reshape(-1, 2)
+    points = np.full((c, c), c) if points is None else points
+    return Topography(np.array(labels), np.arange(c), np.array(heights, float), pairs, points[tuple(pairs.T)],
+                      np.array(saddles, float)[tuple(pairs.T)], -5.0)
 
 
 def test_bars_reach_from_the_highest_saddle_to_the_top():
