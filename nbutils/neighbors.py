@@ -68,10 +68,14 @@ class NeighborGraph:
 
     def truncate(self, k: int) -> NeighborGraph:
         """The graph of the first `k` neighbours; ValueError unless 1 <= k <= self.k."""
+        self.check_k(k)
+        return NeighborGraph(self.distances[:, :k], self.indices[:, :k])
+
+    def check_k(self, k: int) -> None:
+        """ValueError unless 1 <= k <= self.k."""
         if not 1 <= k <= self.k:
             raise ValueError(f"k={k} must lie in 1 ... {self.k}, the neighbours that this graph holds; "
                              "build a larger one with knn_graph(x, k)")
-        return NeighborGraph(self.distances[:, :k], self.indices[:, :k])
 
     def save(self, path: str | os.PathLike) -> None:
         """Write a compressed ``.npz``, whole or not at all."""
