@@ -42,7 +42,7 @@ class Blocks:
         # what reading takes, and for what is found in a strip of the block.
         self.rows = int(min(n, max(16, (memory / 16) ** 0.5)))
         self.strip = max(16, -(-self.rows // 16))
-        self.features = int(min(d, FEATURES, max(16, memory / 32 / self.rows)))
+        self.features = int(min(d, FEATURES, max(16, memory / 32 / self.rows - 2)))
         self.blocks = [slice(start, min(start + self.rows, n)) for start in range(0, n, self.rows)]
         self.columns = [slice(start, min(start + self.features, d)) for start in range(0, d, self.features)]
         self.product = torch.empty(self.rows * self.rows, device=device)

@@ -12,7 +12,7 @@ import torch
 
 from .blocks import Blocks, full_precision, nearest_candidates
 
-QUICK = 2**28  # so many differences take a fraction of a second: then all distances come from them
+QUICK = 2**26  # so many differences take no time: then all distances come from them
 DIGITS = 2.0**-21  # of a squared distance: where there are more, an error larger than this is not left to rounding
 
 
@@ -106,7 +106,7 @@ def knn_graph(x: np.ndarray | torch.Tensor, k: int, device: torch.device | str |
     found already, and are only compared with that. Wherever rounding could have changed a neighbour or the order,
     differences of the data summed in float64 decide, and equal distances are ordered by index. A row that may have
     lost a neighbour is searched again. Distances are right to 2e-7 of their size, and to the last bit if n k times the
-    number of features is below 3e8.
+    number of features is below 7e7.
 
     Parameters
     ----------

@@ -1,13 +1,14 @@
 """How fast `nbutils` is beside other libraries and beside the machine itself: ``make bench``.
 
-Every run is a process of its own: it makes its data, then runs one thing once and says how long that took and how much
-memory it took beyond the data. The contestants of a line take turns, several times over, so that whatever else the
-machine does meets them alike; what counts are ratios of medians. Times are those of the clock; where the machine is
-shared the time of the processors is the steadier number, and is kept beside it.
+For each line of the table every contestant is a process of its own: it makes its data, then runs one thing and says
+how long that took and how much memory it took beyond the data. The contestants take turns, several times over, so that
+whatever else the machine does meets them alike; what counts are ratios of medians. Times are those of the clock; where
+the machine is shared the time of the processors is the steadier number, and is kept beside it.
 
 The answers go into ``data/bench.json``, from which the page on speed is drawn.
 
-``python bench.py --run '{"who": ..., "what": ..., ...}'`` is a single run, in the Python of the contestant.
+``python bench.py --run`` is a contestant: it reads what to do from its input, a line of JSON for each run, as
+``{"who": "nbutils", "what": "graph", "n": 1000, "d": 100}``.
 """
 
 from __future__ import annotations
@@ -36,13 +37,15 @@ def lines(quick: bool) -> list[dict]:
     alone = {"what": "graph", "who": ["nbutils", "half product"]}
     out = [{"what": "peaks", "c": c, "who": ["nbutils", "DADApy"]} for c in (50, 500, 5000)]
     out += [{"what": "pak", "n": 10_000, "who": ["nbutils", "DADApy"]},
-            {"what": "extract", "n": 256, "who": ["nbutils", "forward pass"]}]
-    out += [{**alone, "n": n, "d": 1000} for n in (2500, 5000, 20_000)]
-    out += [{**alone, "n": 10_000, "d": d} for d in (250, 500, 2000, 4000)]
-    out += [{**graph, "n": 10_000, "d": 1000}]
+            {**graph, "n": 10_000, "d": 1000}]
     if not quick:
-        out += [{**graph, "n": 30_000, "d": 1000}, {**graph, "n": 10_000, "d": 20_000},
-                {**alone, "n": 90_000, "d": 1000}, {**graph, "n": 30_000, "d": 20_000}]
+        out += [{**graph, "n": 30_000, "d": 1000}]
+    out += [{**alone, "n": n, "d": 1000} for n in (5000, 20_000)]
+    out += [{**alone, "n": 10_000, "d": d} for d in (250, 4000)]
+    out += [{"what": "extract", "n": 128, "who": ["nbutils", "forward pass"]}]
+    if not quick:
+        out += [{**graph, "n": 10_000, "d": 20_000}, {**alone, "n": 90_000, "d": 1000, "repeat": 1},
+                {**graph, "n": 30_000, "d": 20_000, "repeat": 1}]
     return out
 
 
@@ -198,7 +201,7 @@ def run(task: dict) -> None:
     warnings.simplefilter("ignore")
     watch = {"graph": graph, "peaks": peaks, "pak": pak, "extract": extract}[task.pop("what")](**task)
     print(json.dumps({name: value for name, value in vars(watch).items()
-                      if name in ("seconds", "processor", "peak", "candidates")}))
+                      if name in ("seconds", "processor", "peak", "candidates")}), flush=True)
 
 
 # --- all runs
@@ -215,7 +218,7 @@ def machine() -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--run", help="one run, as JSON")
+    parser.add_argument("--run", action="store_true", help="be a contestant")
     parser.add_argument("--others", default=ROOT / "_build" / "bench" / "bin" / "python", type=Path,
                         help="the Python that has DADApy and faiss")
     parser.add_argument("--out", default=ROOT / "data" / "bench.json", type=Path)
@@ -223,21 +226,27 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="leave out the large ones")
     arguments = parser.parse_args()
     if arguments.run:
-        return run(json.loads(arguments.run))
+        for task in sys.stdin:
+            run(json.loads(task))
+        return
 
     found = {"machine": machine(), "k": K, "memory": MEMORY, "lines": []}
     for line in lines(arguments.quick):
-        sizes = {key: value for key, value in line.items() if key != "who"}
+        sizes = {key: value for key, value in line.items() if key not in ("who", "repeat")}
         runs: dict[str, list[dict]] = {who: [] for who in line["who"]}
-        for _ in range(arguments.repeat):
-            for who in line["who"]:
-                python = sys.executable if who in OURS else arguments.others
-                command = [str(python), __file__, "--run", json.dumps({**sizes, "who": who})]
-                done = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True)
-                if done.returncode:
-                    print(f"{who} failed on {sizes}: {done.stderr[-500:]}", file=sys.stderr)
-                else:
-                    runs[who].append(json.loads(done.stdout.splitlines()[-1]))
+        contestants = {who: subprocess.Popen([sys.executable if who in OURS else arguments.others, __file__, "--run"],
+                                             env=os.environ | ENVIRONMENT, text=True,
+                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE) for who in line["who"]}
+        for _ in range(line.get("repeat", arguments.repeat)):
+            for who, contestant in list(contestants.items()):
+                try:
+                    print(json.dumps({**sizes, "who": who}), file=contestant.stdin, flush=True)
+                    runs[who].append(json.loads(contestant.stdout.readline()))
+                except (OSError, ValueError):  # it has said why, on its way out
+                    print(f"{who} failed on {sizes}", file=sys.stderr)
+                    del contestants[who]
+        for contestant in contestants.values():
+            contestant.communicate()
         found["lines"].append({**sizes, "runs": runs})
         part = arguments.out.with_name(arguments.out.name + ".part")
         part.write_text(json.dumps(found, indent=1) + "\n")
@@ -252,7 +261,7 @@ def show(line: dict) -> None:
     print(", ".join(f"{key} {value}" for key, value in line.items() if key != "runs"), flush=True)
     for who, runs in line["runs"].items():
         if runs:
-            seconds, peak = median(one["seconds"] for one in runs), median(one["peak"] for one in runs)
+            seconds, peak = median(one["seconds"] for one in runs), max(one["peak"] for one in runs)
             print(f"    {who:13} {seconds / ours:8.2f} times ours {peak / 1e6:8.0f} MB", flush=True)
 
 
