@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BUILT := _build/.built
 FRESH := _build/.fresh
+OTHERS := _build/bench
 
 # What a cell's output depends on besides the cell itself; the execution cache does not look at these.
 INPUTS := $(INSTALLED) $(shell find nbutils data tests/golden -type f -not -path '*/__pycache__/*' 2>/dev/null)
@@ -18,7 +19,7 @@ BOOK_ENV := TQDM_DISABLE=1 JUPYTER_PREFER_ENV_PATH=1 PYTHONDONTWRITEBYTECODE=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book test serve train links cover lock clean
+.PHONY: help book test serve train links cover bench lock clean
 
 help:  ## list the targets
 	@echo "Targets:"
@@ -45,6 +46,9 @@ links: $(INSTALLED)  ## write the repository's address from _config.yml into eve
 cover: $(INSTALLED)  ## draw the figure of the README and the front page again
 	$(BIN)/python chapters/cover.py
 
+bench: $(INSTALLED) $(OTHERS)/.installed  ## measure speed beside other libraries, an hour or more, into data/bench.json
+	$(BIN)/python tests/bench.py --others $(OTHERS)/bin/python
+
 lock: $(BIN)/uv  ## choose the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --extra book --extra test \
 		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
@@ -65,6 +69,12 @@ $(INSTALLED): $(BIN)/uv requirements.lock pyproject.toml
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@$(BIN)/python -c 'import matplotlib.font_manager' 2>/dev/null
+	@touch $@
+
+# DADApy 0.3.4 wants an old NumPy, and is built from source.
+$(OTHERS)/.installed: $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python 3.11 $(OTHERS)
+	$(BIN)/uv pip install --quiet --python $(OTHERS)/bin/python dadapy==0.3.4 faiss-cpu
 	@touch $@
 
 $(FRESH): $(INPUTS)

@@ -7,7 +7,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -164,7 +165,8 @@ def extract(model: nn.Module, images: Sequence, layers: Mapping[str, str], out: 
     layers : from any name to a module path, as in ``Network.layers``.
     out : folder for the store.
     dtype : ``"float16"`` (relative precision 5e-4, half the disk) or ``"float32"``.
-    workers : processes that load images beside the forward pass.
+    workers : processes that load images; without any a thread loads the next batch during the forward pass. Another
+        writes the last one.
     device : by default the best there is.
 
     Raises
@@ -201,15 +203,36 @@ def extract(model: nn.Module, images: Sequence, layers: Mapping[str, str], out: 
         done = begin(out, plan)
         arrays = {name: open_rows(out, plan, name, writable=True) for name in layers}
         loader = DataLoader(Remaining(images, done, first.shape[1:]), batch_size=batch_size, num_workers=workers)
-        with progress_bar(total=len(images), initial=done, desc="activations", unit="image") as progress:
-            for batch in loader:
-                for name, rows in forward(batch).items():
-                    arrays[name][done:done + len(rows)] = rows
-                    arrays[name].flush()
+
+        def write(batch: dict[str, np.ndarray], start: int, stop: int) -> None:
+            for name, rows in batch.items():
+                arrays[name][start:stop] = rows
+                arrays[name].flush()
+            write_manifest(out, {**plan, "done": stop})
+            progress.update(stop - start)
+
+        with (progress_bar(total=len(images), initial=done, desc="activations", unit="image") as progress,
+              ThreadPoolExecutor(1) as writer):
+            written = None
+            for batch in ahead(loader):
+                rows = forward(batch)
+                if written:
+                    written.result()
+                written = writer.submit(write, rows, done, done + len(batch))
                 done += len(batch)
-                write_manifest(out, {**plan, "done": done})
-                progress.update(len(batch))
+            if written:
+                written.result()
     return ActivationStore(out)
+
+
+def ahead(batches: Iterable) -> Iterator:
+    """The same, the next one being made in a thread while this one is used."""
+    with ThreadPoolExecutor(1) as loader:
+        iterator = iter(batches)
+        coming = loader.submit(next, iterator, None)
+        while (batch := coming.result()) is not None:
+            coming = loader.submit(next, iterator, None)
+            yield batch
 
 
 class Remaining(Dataset):

@@ -105,9 +105,9 @@ def log_ratios(graph: NeighborGraph, near: int = 1, far: int = 2) -> tuple[np.nd
     ValueError
         If `graph` has fewer than `far` neighbours.
     """
-    distances = graph.truncate(far).distances.astype(np.float64)
-    r_near, r_far = distances[:, near - 1], distances[:, far - 1]
-    twins = (r_near == r_far) & (distances[:, 0] == 0)[graph.indices[:, near - 1]]
+    graph.check_k(far)
+    r_first, r_near, r_far = (graph.distances[:, i - 1].astype(np.float64) for i in (1, near, far))
+    twins = (r_near == r_far) & (r_first == 0)[graph.indices[:, near - 1]]
     usable = (r_near > 0) & ~twins
     return np.log(r_far[usable]) - np.log(r_near[usable]), int((r_near == 0).sum())
 

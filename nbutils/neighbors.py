@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from .progress import progress_bar
+from .blocks import Blocks, full_precision, nearest_candidates
 
-TILE = 16384  # features at a time where single rows are compared: their candidates then stay in the cache
+QUICK = 2**26  # so many differences take no time: then all distances come from them
+DIGITS = 2.0**-21  # of a squared distance: where there are more, an error larger than this is not left to rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +68,14 @@ class NeighborGraph:
 
     def truncate(self, k: int) -> NeighborGraph:
         """The graph of the first `k` neighbours; ValueError unless 1 <= k <= self.k."""
+        self.check_k(k)
+        return NeighborGraph(self.distances[:, :k], self.indices[:, :k])
+
+    def check_k(self, k: int) -> None:
+        """ValueError unless 1 <= k <= self.k."""
         if not 1 <= k <= self.k:
             raise ValueError(f"k={k} must lie in 1 ... {self.k}, the neighbours that this graph holds; "
                              "build a larger one with knn_graph(x, k)")
-        return NeighborGraph(self.distances[:, :k], self.indices[:, :k])
 
     def save(self, path: str | os.PathLike) -> None:
         """Write a compressed ``.npz``, whole or not at all."""
@@ -95,18 +101,19 @@ def knn_graph(x: np.ndarray | torch.Tensor, k: int, device: torch.device | str |
               memory: float = 1e9) -> NeighborGraph:
     """Exact Euclidean nearest neighbours of every row of x.
 
-    Distances between blocks of rows come from matrix products in float32, of centred data: the rounding error grows
-    with the distance from the origin. Each pair of blocks is visited once, since distances are symmetric. A few
-    more candidates than k are kept, their distances computed again from differences of the data, summed in float64,
-    and the order decided by (distance, index). Where rounding could have lost a neighbour all the same, that row is
-    searched again.
+    Distances come from matrix products in float32, of centred data: the rounding error grows with the distance from
+    the origin. They are symmetric, so each pair of blocks is visited once. Most are farther than what either point has
+    found already, and are only compared with that. Wherever rounding could have changed a neighbour or the order,
+    differences of the data summed in float64 decide, and equal distances are ordered by index. A row that may have
+    lost a neighbour is searched again. Distances are right to 2e-7 of their size, and to the last bit if n k times the
+    number of features is below 7e7.
 
     Parameters
     ----------
     x : (n, ...) array, memory map or tensor of any real type; all axes after the first are features.
     k : number of neighbours, below n.
     device : where the matrix products run; by default where `x` is, and the CPU for arrays.
-    memory : bytes of working memory, beyond x and the result.
+    memory : bytes of working memory, beyond x and a few times the result.
 
     Raises
     ------
@@ -131,141 +138,51 @@ def knn_graph(x: np.ndarray | torch.Tensor, k: int, device: torch.device | str |
     n = len(x)
     if not 1 <= k < n:
         raise ValueError(f"k={k} must lie in 1 ... n - 1 = {n - 1}")
-    if device is None:
-        device = x.device if isinstance(x, torch.Tensor) else "cpu"
-    data = Blocks(x, torch.device(device), memory)
-    value, index = nearest_candidates(data, min(k + 8, n - 1))
-    return refine(data, k, value.cpu().numpy(), index.cpu().numpy())
+    if not isinstance(x, torch.Tensor):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*not writ")  # nothing here writes to x
+            x = torch.from_numpy(x if min(x.strides) >= 0 else x.copy())
+    data = Blocks(x, torch.device(x.device if device is None else device), memory)
+    with full_precision(data.device):
+        return refine(data, k, *nearest_candidates(data, min(k + 4, n - 1)))
 
 
-class Blocks:
-    """Reads a large matrix in blocks of rows and features, centred and scaled to unit range, in float32."""
-
-    def __init__(self, x: np.ndarray | torch.Tensor, device: torch.device, memory: float):
-        self.x, self.device = x, device
-        n, d = x.shape
-        # A quarter of the memory for the squared distances of a pair of blocks; topk needs as much again. Six blocks
-        # at least, so that little of the product is computed twice: a block with itself has no symmetry to use.
-        self.rows = int(min(max(1024, -(-n // 6)), n, max(16, (memory / 16) ** 0.5)))
-        self.features = int(min(d, max(16, memory / 4 / (8 * self.rows))))
-        self.starts = range(0, n, self.rows)
-        total = torch.zeros(d, dtype=torch.float64)
-        low, high = torch.full_like(total, torch.inf), torch.full_like(total, -torch.inf)
-        for cols in self.columns():
-            for start in self.starts:
-                part = self.raw(slice(start, start + self.rows), cols).double()
-                total[cols] += part.sum(0)
-                low[cols] = torch.minimum(low[cols], part.amin(0))
-                high[cols] = torch.maximum(high[cols], part.amax(0))
-        if not torch.isfinite(total).all():
-            bad = int((~torch.isfinite(total)).sum())
-            raise ValueError(f"x has NaN or infinite values in {bad} of {d} features: drop them or find their cause")
-        self.mean = total / n
-        self.scale = float((high - low).max()) or 1.0
-        if not 1e-18 < self.scale < 1e18:
-            raise ValueError(f"x varies by {self.scale:.0e}: distances would not fit float32; rescale x")
-
-    def columns(self) -> list[slice]:
-        return [slice(start, start + self.features) for start in range(0, self.x.shape[1], self.features)]
-
-    def raw(self, rows: slice | np.ndarray, cols: slice) -> torch.Tensor:
-        part = self.x[rows, cols]
-        if isinstance(part, torch.Tensor):
-            return part.cpu()
-        # torch warns of read-only arrays, and takes none that run backwards.
-        return torch.from_numpy(part if part.flags.writeable and min(part.strides) >= 0 else np.array(part))
-
-    def digits(self, rows: slice | np.ndarray, cols: slice) -> torch.Tensor:
-        """The data in the narrower of float32 and float64 that holds all its digits."""
-        part = self.raw(rows, cols)
-        return part.float() if part.dtype in (torch.float16, torch.bfloat16, torch.float32) else part.double()
-
-    def read(self, rows: slice | np.ndarray, cols: slice) -> torch.Tensor:
-        # float64 data far from the origin would lose its digits if it were rounded before it is centred.
-        part = self.digits(rows, cols)
-        part = part - self.mean[cols].to(part.dtype)
-        return part.div_(self.scale).float().to(self.device)
-
-    def squared_distances(self, rows: slice | np.ndarray, others: slice) -> torch.Tensor:
-        """(rows, others) squared distances between two blocks, in units of ``scale ** 2``, up to float32 rounding."""
-        product, square_a, square_b = None, 0, 0
-        for cols in self.columns():
-            a = self.read(rows, cols)
-            b = a if rows is others else self.read(others, cols)
-            square_a, square_b = square_a + (a * a).sum(1), square_b + (b * b).sum(1)
-            # In place: this matrix is what the memory is needed for.
-            product = a @ b.T if product is None else product.addmm_(a, b.T)
-        return product.mul_(-2).add_(square_a[:, None]).add_(square_b)
-
-
-def nearest_candidates(data: Blocks, m: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(n, m) approximate squared distances and indices of the m nearest, from every pair of blocks once."""
-    n = len(data.x)
-    value = torch.full((n, m), torch.inf, device=data.device)
-    index = torch.zeros((n, m), dtype=torch.long, device=data.device)
-    blocks = [slice(start, min(start + data.rows, n)) for start in data.starts]
-
-    def update(rows: slice, others: slice, distance: torch.Tensor) -> None:
-        near, column = distance.topk(min(m, distance.shape[1]), largest=False)
-        both = torch.cat([value[rows], near], 1)
-        names = torch.cat([index[rows], column + others.start], 1)
-        value[rows], column = both.topk(m, largest=False)
-        index[rows] = names.gather(1, column)
-
-    with progress_bar(total=len(blocks) * (len(blocks) + 1) // 2, desc="neighbours", unit="block") as progress:
-        for i, rows in enumerate(blocks):
-            for others in blocks[i:]:
-                distance = data.squared_distances(rows, others)
-                if rows is others:
-                    distance.fill_diagonal_(torch.inf)
-                else:
-                    update(others, rows, distance.T)
-                update(rows, others, distance)
-                progress.update()
-    return value, index
-
-
-def refine(data: Blocks, k: int, approximate: np.ndarray, candidates: np.ndarray) -> NeighborGraph:
-    """The k nearest among the candidates, from exact distances; rows that rounding leaves in doubt searched again."""
+def refine(data: Blocks, k: int, closeness: np.ndarray, candidates: np.ndarray) -> NeighborGraph:
+    """The k nearest among the candidates, exact wherever rounding leaves a doubt; rows that may lack one anew."""
     n, m = candidates.shape
-    exact = np.zeros((n, m))
-    rows_at_once = max(1, TILE // data.x.shape[1])
-    for start in progress_bar(range(0, n, rows_at_once), desc="exact order", unit="row", unit_scale=rows_at_once):
-        rows = np.arange(start, min(start + rows_at_once, n))
-        exact[rows] = exact_squared(data, rows, candidates[rows])
-    distances, indices = take_nearest(exact, candidates, k)
+    square = data.square.cpu().numpy().astype(np.float64) / data.scale**2
+    found = np.maximum(closeness.astype(np.float64) * -2 / data.scale**2, 0)
+
+    # How far rounding moves a squared distance, as a share of the squares that it is made of: seen in a sample.
+    some = np.arange(0, n, max(1, n // 512))
+    i, j = np.repeat(some, m), candidates[some].ravel()
+    off = np.abs(found[some].ravel() - data.squared_distances(i, j)) / np.maximum(square[i] + square[j], 1e-300)
+    seen = max(off.max(), 2.0**-24)
+
+    # Far beyond what was seen for the order, of which a mistake would change a neighbour.
+    error = seen * (square[:, None] + square[candidates].max(1, keepdims=True))
+    close = np.diff(found, axis=1) <= 8 * error
+    unsure = (error > DIGITS * found) | (n * k * data.x.shape[1] <= QUICK)
+    unsure[:, 1:] |= close
+    unsure[:, :-1] |= close
+    unsure &= found <= found[:, k - 1:k] + 8 * error
+    i, place = unsure.nonzero()
+    last, found[i, place] = found[:, -1].copy(), data.squared_distances(i, candidates[i, place])
+    distances, indices = take_nearest(found, candidates, k)
 
     if m < n - 1:
-        # How far rounding moves a squared distance is seen on the candidates; whatever was left out lies beyond
-        # the last of them by the approximate distance, so it can matter only within that error.
-        approximate = approximate.astype(np.float64) * data.scale**2
-        error = 4 * np.abs(approximate - exact).max()
-        doubtful = np.flatnonzero(approximate.max(1) - error <= distances[:, -1])
-        step = max(1, data.rows**2 // n)  # as many distances at a time as between two blocks
-        for start in range(0, len(doubtful), step):
-            rows = doubtful[start:start + step]
-            wide = np.concatenate([data.squared_distances(rows, slice(s, min(s + data.rows, n))).cpu().numpy()
-                                   for s in data.starts], axis=1).astype(np.float64) * data.scale**2
-            for row, distance in zip(rows, wide, strict=True):
-                distance[row] = np.inf
-                near = np.flatnonzero(distance <= distances[row, -1] + error)
-                found = take_nearest(exact_squared(data, np.array([row]), near[None]), near[None], k)
-                distances[row], indices[row] = found[0][0], found[1][0]
+        # Whatever was left out lies beyond the last candidate by the approximate distance.
+        reach = distances[:, -1] + 8 * seen * (square + (np.sqrt(square) + np.sqrt(distances[:, -1])) ** 2)
+        lost = np.flatnonzero(last <= reach)
+        for start in range(0, len(lost), step := max(1, data.rows * data.strip // n)):
+            rows = lost[start:start + step]
+            wide = [data.closeness(torch.from_numpy(rows), others).cpu().double().numpy() for others in data.blocks]
+            for row, far in zip(rows, np.concatenate(wide, axis=1) * (-2 / data.scale**2), strict=True):
+                far[row] = np.inf
+                near = np.flatnonzero(far <= reach[row])
+                exact = data.squared_distances(np.full(len(near), row), near)
+                (distances[row],), (indices[row],) = take_nearest(exact[None], near[None], k)
     return NeighborGraph(np.sqrt(distances), indices)
-
-
-def exact_squared(data: Blocks, rows: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """(len(rows), m) squared distances to the candidates (len(rows), m), from differences summed in float64."""
-    total = np.zeros(candidates.shape)
-    for start in range(0, data.x.shape[1], TILE):
-        cols = slice(start, start + TILE)
-        here = data.digits(rows, cols)[:, None]
-        # Where a row is in doubt, among many duplicates say, its candidates can be all points: not all at once.
-        for first in range(0, candidates.shape[1], 64):
-            some = candidates[:, first:first + 64]
-            part = data.digits(some.ravel(), cols).view(*some.shape, -1) - here
-            total[:, first:first + 64] += part.double().square_().sum(-1).numpy()
-    return total
 
 
 def take_nearest(squared: np.ndarray, names: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,14 @@ def neighborhood_overlap(a: NeighborGraph, b: NeighborGraph, k: int = 30) -> flo
     """
     if a.n != b.n:
         raise ValueError(f"a and b must be graphs of the same points, but have {a.n} and {b.n}")
-    return float(_shared(a.truncate(k).indices, b.truncate(k).indices).mean() / k)
+    for graph in (a, b):
+        graph.check_k(k)
+    return sum(int(_shared(a.indices[rows, :k], b.indices[rows, :k]).sum()) for rows in _some(a.n)) / (a.n * k)
+
+
+def _some(n: int) -> list[slice]:
+    """Rows a few at a time, so that memory does not grow with the graph."""
+    return [slice(start, start + 8192) for start in range(0, n, 8192)]
 
 
 def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -44,7 +51,9 @@ def label_overlap(graph: NeighborGraph, labels: np.ndarray, k: int = 30) -> floa
         If there is not one label a point, or the graph holds fewer than `k` neighbours.
     """
     labels = checked_labels(labels, graph.n)
-    return float((labels[graph.truncate(k).indices] == labels[:, None]).mean())
+    graph.check_k(k)
+    return sum(int((labels[graph.indices[rows, :k]] == labels[rows, None]).sum()) for rows in _some(graph.n)) / (
+        graph.n * k)
 
 
 def chance_label_overlap(labels: np.ndarray) -> float:

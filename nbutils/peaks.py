@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -22,17 +23,35 @@ class Topography:
     labels : (n,) int, the peak that each point climbs to, 0 ... c - 1; -1 in the halo, if it was asked for
     peaks : (c,) int, the point at the top of each peak, densest first
     log_density : (c,) log density of the peaks
-    saddles : (c, c) log density of the highest saddle between two peaks; NaN where they do not touch
-    saddle_points : (c, c) int, the point at that saddle; -1 where they do not touch
+    pairs : (p, 2) int, the peaks that touch, each pair once
+    pair_points : (p,) int, the point at the highest saddle between the two
+    pair_saddles : (p,) its log density
     floor : lowest log density of the data, below every saddle
+    saddles : (c, c) log density of the saddles as a matrix, made when it is asked for; NaN where peaks do not touch
+    saddle_points : (c, c) int, the points at the saddles; -1 where peaks do not touch
     """
 
     labels: np.ndarray
     peaks: np.ndarray
     log_density: np.ndarray
-    saddles: np.ndarray
-    saddle_points: np.ndarray
+    pairs: np.ndarray
+    pair_points: np.ndarray
+    pair_saddles: np.ndarray
     floor: float
+
+    @cached_property
+    def saddles(self) -> np.ndarray:
+        return self._matrix(self.pair_saddles, np.nan)
+
+    @cached_property
+    def saddle_points(self) -> np.ndarray:
+        return self._matrix(self.pair_points, -1)
+
+    def _matrix(self, values: np.ndarray, elsewhere: float) -> np.ndarray:
+        matrix = np.full((self.n_peaks, self.n_peaks), elsewhere, dtype=values.dtype)
+        for a, b in (self.pairs.T, self.pairs.T[::-1]):
+            matrix[a, b] = values
+        return matrix
 
     @property
     def n_peaks(self) -> int:
@@ -114,11 +133,14 @@ def uphill(graph: NeighborGraph, k: np.ndarray, rank: np.ndarray) -> np.ndarray:
     first = leads.argmax(1)
     parent = graph.indices[np.arange(n), first].astype(np.int64)
     parent[candidate] = np.flatnonzero(candidate)
-    for i in np.flatnonzero(~candidate & ~leads.any(1)):
-        row, place = np.nonzero(own & (graph.indices == i))
-        denser_row = rank[row] < rank[i]
-        row, place = row[denser_row], place[denser_row]
-        parent[i] = row[np.lexsort((row, graph.distances[row, place]))[0]]
+
+    lost = ~candidate & ~leads.any(1)
+    if lost.any():
+        row, place = np.nonzero(own & lost[graph.indices] & (rank[graph.indices] > rank[:, None]))
+        point = graph.indices[row, place]
+        order = np.lexsort((row, graph.distances[row, place], point))
+        point, nearest = np.unique(point[order], return_index=True)
+        parent[point] = row[order][nearest]
     return parent
 
 
@@ -148,18 +170,21 @@ def find_borders(graph: NeighborGraph, k: np.ndarray, labels: np.ndarray,
 
 def highest_saddles(borders: tuple[np.ndarray, np.ndarray], labels: np.ndarray, rank: np.ndarray) -> dict:
     """``{c: {c': point}}``, for every two regions that touch the densest of the border points between them."""
-    saddles: dict[int, dict[int, int]] = {}
     order = np.argsort(rank[borders[0]])
-    for point, c, other in zip(borders[0][order].tolist(), labels[borders[0][order]].tolist(),
-                               borders[1][order].tolist(), strict=True):
-        saddles.setdefault(c, {}).setdefault(other, point)
-        saddles.setdefault(other, {}).setdefault(c, point)
+    points, here, there = borders[0][order], labels[borders[0][order]], borders[1][order]
+    low, high = np.minimum(here, there), np.maximum(here, there)
+    first = np.unique(low * (labels.max() + 1) + high, return_index=True)[1]
+    saddles: dict[int, dict[int, int]] = {}
+    for a, b, point in zip(low[first].tolist(), high[first].tolist(), points[first].tolist(), strict=True):
+        saddles.setdefault(a, {})[b] = saddles.setdefault(b, {})[a] = point
     return saddles
 
 
 def merge(candidates: np.ndarray, saddles: dict, log_density: np.ndarray, error: np.ndarray,
           z: float) -> tuple[np.ndarray, dict]:
     """Merge every two peaks of which one does not stand out from the saddle between them, highest saddle first.
+
+    The saddles wait in a heap. A merger moves those of the peak that is lost, and looks at no others.
 
     Returns
     -------
@@ -168,16 +193,15 @@ def merge(candidates: np.ndarray, saddles: dict, log_density: np.ndarray, error:
     """
     into = np.arange(len(candidates))
     saddles = {c: dict(towards) for c, towards in saddles.items()}
+    # As lists: a single number of an array is slow to look up.
+    top, top_error = log_density[candidates].tolist(), error[candidates].tolist()
+    height, noise = log_density.tolist(), error.tolist()
     waiting: list[tuple[float, int, int, int]] = []
-
-    def rise_and_noise(c: int, point: int) -> tuple[float, float]:
-        peak = candidates[c]
-        return log_density[peak] - log_density[point], error[peak] + error[point]
 
     def judge(a: int, b: int) -> None:
         point = saddles[a][b]
-        if any(rise < z * noise for rise, noise in (rise_and_noise(a, point), rise_and_noise(b, point))):
-            heapq.heappush(waiting, (-log_density[point], min(a, b), max(a, b), point))
+        if any(top[c] - height[point] < z * (top_error[c] + noise[point]) for c in (a, b)):
+            heapq.heappush(waiting, (-height[point], min(a, b), max(a, b), point))
 
     for a, towards in saddles.items():
         for b in towards:
@@ -187,15 +211,15 @@ def merge(candidates: np.ndarray, saddles: dict, log_density: np.ndarray, error:
         _, a, b, point = heapq.heappop(waiting)
         if saddles.get(a, {}).get(b) != point:
             continue  # one of the two has been merged, or their saddle has been replaced by a higher one
-        (rise_a, noise_a), (rise_b, noise_b) = rise_and_noise(a, point), rise_and_noise(b, point)
-        keep, lose = (a, b) if rise_a * noise_b >= rise_b * noise_a else (b, a)
+        errors = {c: (top[c] - height[point], top_error[c] + noise[point]) for c in (a, b)}
+        keep, lose = (a, b) if errors[a][0] * errors[b][1] >= errors[b][0] * errors[a][1] else (b, a)
         into[lose] = keep
         for third, point in saddles.pop(lose).items():
             del saddles[third][lose]
             if third == keep:
                 continue
             known = saddles[keep].get(third)
-            if known is None or log_density[point] > log_density[known]:
+            if known is None or height[point] > height[known]:
                 saddles[keep][third] = saddles[third][keep] = point
                 judge(keep, third)
     return follow(into), saddles
@@ -207,15 +231,13 @@ def _topography(candidates: np.ndarray, into: np.ndarray, labels: np.ndarray, sa
     survivors = survivors[np.argsort(-log_density[candidates[survivors]], kind="stable")]
     number = np.full(len(into), -1)
     number[survivors] = np.arange(len(survivors))
-    labels = number[into[labels]]
+    labels, peaks = number[into[labels]], candidates[survivors]
 
-    points = np.full((len(survivors), len(survivors)), -1)
-    for a in survivors:
-        for b, point in saddles.get(int(a), {}).items():
-            points[number[a], number[b]] = point
-    heights = np.where(points >= 0, log_density[points], np.nan)
-    if halo and len(survivors) > 1:
-        highest = np.max(heights, axis=1, initial=-np.inf, where=points >= 0)
+    touching = [(a, b, point) for a, towards in saddles.items() for b, point in towards.items() if a < b]
+    a, b, points = np.array(touching, dtype=int).reshape(-1, 3).T
+    pairs, heights = np.sort(number[np.stack([a, b], 1)], axis=1), log_density[points]
+    if halo:
+        highest = np.full(len(peaks), -np.inf)
+        np.maximum.at(highest, pairs, heights[:, None])
         labels = np.where(log_density < highest[labels], HALO, labels)
-    peaks = candidates[survivors]
-    return Topography(labels, peaks, log_density[peaks], heights, points, float(log_density.min()))
+    return Topography(labels, peaks, log_density[peaks], pairs, points, heights, float(log_density.min()))

@@ -23,8 +23,9 @@ NONE = np.nan
 def topography(heights, saddles, floor=-10.0, labels=()) -> Topography:
     """Peaks of these heights; the fields that no tree looks at are left empty."""
     c = len(heights)
-    return Topography(np.array(labels, int), np.arange(c), np.array(heights, float), np.array(saddles, float),
-                      np.full((c, c), -1), floor)
+    pairs = np.array([(a, b) for a in range(c) for b in range(a) if not np.isnan(saddles[a][b])], int).reshape(-1, 2)
+    return Topography(np.array(labels, int), np.arange(c), np.array(heights, float), pairs,
+                      np.zeros(len(pairs), int), np.array(saddles, float)[tuple(pairs.T)], floor)
 
 
 def random_topography(seed: int, c: int = 8, share: float = 0.4) -> Topography:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -363,6 +364,26 @@ def test_twenty_thousand_points_without_a_bar():
     found = find_peaks(graph, knn_density(graph, 2, 10), z=0)
     assert found.n_peaks > 300
     assert (np.bincount(found.labels) > 0).all()
+
+
+def test_saddles_of_many_peaks_are_a_list_until_a_matrix_is_asked_for():
+    x = np.random.default_rng(0).uniform(size=(30_000, 2))
+    distances, indices = cKDTree(x).query(x, 9)
+    graph = NeighborGraph(distances[:, 1:], indices[:, 1:])
+    density = knn_density(graph, 2, 8)
+    tracemalloc.start()
+    found = find_peaks(graph, density, z=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    c = found.n_peaks
+    assert c > 1000 and len(found.pairs) < 5 * c
+    assert peak < 40 * 8 * graph.n < 8 * 2 * c**2, "as much as a matrix takes"
+    assert len(np.unique(found.pairs, axis=0)) == len(found.pairs) and (found.pairs[:, 0] < found.pairs[:, 1]).all()
+    np.testing.assert_array_equal(found.pair_saddles, density.log_density[found.pair_points])
+    a, b = np.nonzero(np.triu(~np.isnan(found.saddles)))
+    assert set(zip(a, b, strict=True)) == set(map(tuple, found.pairs))
+    np.testing.assert_array_equal(found.saddles[tuple(found.pairs.T)], found.pair_saddles)
+    np.testing.assert_array_equal(found.saddle_points[tuple(found.pairs.T[::-1])], found.pair_points)
 
 
 def test_bad_input_is_refused():

@@ -112,8 +112,10 @@ def test_a_grid_shows_every_picture_under_its_title(count):
 
 def topography(heights, saddles, labels=(0,), points=None) -> Topography:
     c = len(heights)
-    points = np.where(np.isnan(saddles), -1, c) if points is None else points
-    return Topography(np.array(labels), np.arange(c), np.array(heights, float), np.array(saddles, float), points, -5.0)
+    pairs = np.array([(a, b) for a in range(c) for b in range(a) if not np.isnan(saddles[a][b])], int).reshape(-1, 2)
+    points = np.full((c, c), c) if points is None else points
+    return Topography(np.array(labels), np.arange(c), np.array(heights, float), pairs, points[tuple(pairs.T)],
+                      np.array(saddles, float)[tuple(pairs.T)], -5.0)
 
 
 def test_bars_reach_from_the_highest_saddle_to_the_top():
@@ -207,12 +209,11 @@ def test_trees_without_a_leaf_for_each_name_are_refused():
 
 
 def chain(labels, tops, passes, floor=0.0) -> Topography:
-    """Peaks in a row, each joined to the next by one pass."""
-    saddles, points = np.full((len(tops), len(tops)), np.nan), np.full((len(tops), len(tops)), -1)
-    for i, height in enumerate(passes):
-        saddles[i, i + 1] = saddles[i + 1, i] = height
-        points[i, i + 1] = points[i + 1, i] = 0
-    return Topography(np.asarray(labels), np.arange(len(tops)), np.array(tops, float), saddles, points, floor)
+    """Peaks in a row, each joined to the next by one pass, unless that is NaN."""
+    joined = [i for i, height in enumerate(passes) if np.isfinite(height)]
+    pairs = np.array([(i, i + 1) for i in joined], dtype=int).reshape(-1, 2)
+    return Topography(np.asarray(labels), np.arange(len(tops)), np.array(tops, float), pairs,
+                      np.zeros(len(joined), int), np.array(passes, float)[joined], floor)
 
 
 def test_a_skyline_has_mountains_as_wide_as_they_have_points_and_their_passes_between():

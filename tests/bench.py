@@ -1,0 +1,269 @@
+"""How fast `nbutils` is beside other libraries and beside the machine itself: ``make bench``.
+
+For each line of the table every contestant is a process of its own: it makes its data, then runs one thing and says
+how long that took and how much memory it took beyond the data. The contestants take turns, several times over, so that
+whatever else the machine does meets them alike; what counts are ratios of medians. Times are those of the clock; where
+the machine is shared the time of the processors is the steadier number, and is kept beside it.
+
+The answers go into ``data/bench.json``, from which the page on speed is drawn.
+
+``python bench.py --run`` is a contestant: it reads what to do from its input, a line of JSON for each run, as
+``{"who": "nbutils", "what": "graph", "n": 1000, "d": 100}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = ("nbutils", "half product", "scikit-learn", "forward pass")  # the others live in an environment of their own
+K, MEMORY = 30, 1e9
+ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "TQDM_DISABLE": "1"}  # who waits leaves the processor to others
+
+
+def lines(quick: bool) -> list[dict]:
+    """What is compared, the quick ones first."""
+    graph = {"what": "graph", "who": ["nbutils", "half product", "scikit-learn", "DADApy", "faiss"]}
+    alone = {"what": "graph", "who": ["nbutils", "half product"]}
+    out = [{"what": "peaks", "c": c, "who": ["nbutils", "DADApy"]} for c in (50, 500, 5000)]
+    out += [{"what": "pak", "n": 10_000, "who": ["nbutils", "DADApy"]},
+            {**graph, "n": 10_000, "d": 1000}]
+    if not quick:
+        out += [{**graph, "n": 30_000, "d": 1000}]
+    out += [{**alone, "n": n, "d": 1000} for n in (5000, 20_000)]
+    out += [{**alone, "n": 10_000, "d": d} for d in (250, 4000)]
+    out += [{"what": "extract", "n": 128, "who": ["nbutils", "forward pass"]}]
+    if not quick:
+        out += [{**graph, "n": 10_000, "d": 20_000}, {**alone, "n": 90_000, "d": 1000, "repeat": 1},
+                {**graph, "n": 30_000, "d": 20_000, "repeat": 1}]
+    return out
+
+
+# --- one run
+
+def own_memory() -> int:
+    """Bytes of this process, without the pages of files that are mapped."""
+    with open("/proc/self/status") as status:
+        return int(next(line for line in status if line.startswith("RssAnon")).split()[1]) * 1024
+
+
+class Watch:
+    """Seconds and memory of a block."""
+
+    def __enter__(self) -> Watch:
+        self.peak, self.done = 0, threading.Event()
+        self.before = own_memory()
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+        self.clock, self.work = time.perf_counter(), time.process_time()
+        return self
+
+    def look(self) -> None:
+        while not self.done.wait(0.01):
+            self.peak = max(self.peak, own_memory() - self.before)
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds, self.processor = time.perf_counter() - self.clock, time.process_time() - self.work
+        self.done.set()
+        self.thread.join()
+
+
+def cloud(n: int, d: int):
+    """(n, d) float32, normal in all directions: the hardest case for whoever hopes for structure."""
+    import numpy as np
+
+    return np.random.default_rng(0).standard_normal((n, d), dtype=np.float32)
+
+
+def plane(n: int, k: int, d: int = 2):
+    """Distances and indices (n, k + 1) of points drawn at random, each point its own first neighbour."""
+    import numpy as np
+    from scipy.spatial import cKDTree
+
+    x = np.random.default_rng(0).uniform(size=(n, d))
+    return cKDTree(x).query(x, k + 1)
+
+
+def graph(who: str, n: int, d: int) -> Watch:
+    x = cloud(n, d)
+    if who == "half product":
+        import torch
+
+        x = torch.from_numpy(x)
+        out = torch.empty(min(4096, n // 2), n)
+        torch.mm(x[:64], x[:64].T)
+        with Watch() as watch:
+            for start in range(0, n // 2, len(out)):
+                rows = x[start:min(start + len(out), n // 2)]
+                torch.mm(rows, x.T, out=out[:len(rows)])
+    elif who == "nbutils":
+        from nbutils.neighbors import knn_graph
+
+        knn_graph(x[:100, :50], 5)
+        with Watch() as watch:
+            knn_graph(x, K, memory=MEMORY)
+    elif who == "scikit-learn":
+        from sklearn.neighbors import NearestNeighbors
+
+        with Watch() as watch:
+            NearestNeighbors(n_neighbors=K, algorithm="brute", n_jobs=-1).fit(x).kneighbors()
+    elif who == "DADApy":
+        from dadapy import Data
+
+        with Watch() as watch:
+            Data(x, maxk=K, n_jobs=os.cpu_count()).compute_distances()
+    else:
+        import faiss
+
+        with Watch() as watch:
+            index = faiss.IndexFlatL2(d)
+            index.add(x)
+            index.search(x, K + 1)
+    return watch
+
+
+def peaks(who: str, c: int) -> Watch:
+    distances, indices = plane(23 * c, 10)  # of 23 points one is the densest of its neighbourhood
+    if who == "nbutils":
+        from nbutils.density import knn_density
+        from nbutils.neighbors import NeighborGraph
+        from nbutils.peaks import find_peaks
+
+        near = NeighborGraph(distances[:, 1:], indices[:, 1:])
+        density = knn_density(near, 2, 10)
+        with Watch() as watch:
+            find_peaks(near, density, 1.65)
+        watch.candidates = find_peaks(near, density, 0).n_peaks
+    else:
+        from dadapy import Data
+
+        data = Data(distances=(distances, indices), maxk=10, n_jobs=os.cpu_count())
+        data.intrinsic_dim = 2.0
+        data.compute_density_kNN(10)
+        with Watch() as watch:
+            data.compute_clustering_ADP(Z=1.65)
+    return watch
+
+
+def pak(who: str, n: int) -> Watch:
+    distances, indices = plane(n, 100, 5)
+    if who == "nbutils":
+        from nbutils.density import pak
+        from nbutils.neighbors import NeighborGraph
+
+        near = NeighborGraph(distances[:, 1:], indices[:, 1:])
+        with Watch() as watch:
+            pak(near, 5.0)
+    else:
+        from dadapy import Data
+
+        data = Data(distances=(distances, indices), maxk=100, n_jobs=os.cpu_count())
+        data.intrinsic_dim = 5.0
+        with Watch() as watch:
+            data.compute_kstar()
+            data.compute_density_PAk()
+    return watch
+
+
+def extract(who: str, n: int) -> Watch:
+    """Photographs through the book's network: with all of its layers written to disk, and the bare forward pass."""
+    import torch
+
+    from nbutils import activations
+    from nbutils.models import load
+
+    network = load("efficientnet_lite0")
+    images = torch.randn(n, 3, 224, 224)
+    model = network.model.to(memory_format=torch.channels_last).eval()
+    with torch.inference_mode():
+        model(images[:32].contiguous(memory_format=torch.channels_last))
+    if who == "nbutils":
+        with tempfile.TemporaryDirectory() as folder, Watch() as watch:
+            activations.extract(model, images, network.layers, folder)
+    else:
+        with Watch() as watch, torch.inference_mode():
+            for batch in images.split(32):
+                model(batch.contiguous(memory_format=torch.channels_last))
+    return watch
+
+
+def run(task: dict) -> None:
+    warnings.simplefilter("ignore")
+    watch = {"graph": graph, "peaks": peaks, "pak": pak, "extract": extract}[task.pop("what")](**task)
+    print(json.dumps({name: value for name, value in vars(watch).items()
+                      if name in ("seconds", "processor", "peak", "candidates")}), flush=True)
+
+
+# --- all runs
+
+def machine() -> dict:
+    import torch
+
+    name = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                 if line.startswith("model name")), platform.processor())
+    return {"processor": name, "cores": os.cpu_count(), "architecture": platform.machine(),
+            "instructions": torch.backends.cpu.get_cpu_capability(), "system": platform.system(),
+            "python": platform.python_version(), "torch": torch.__version__}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--run", action="store_true", help="be a contestant")
+    parser.add_argument("--others", default=ROOT / "_build" / "bench" / "bin" / "python", type=Path,
+                        help="the Python that has DADApy and faiss")
+    parser.add_argument("--out", default=ROOT / "data" / "bench.json", type=Path)
+    parser.add_argument("--repeat", default=3, type=int, help="runs of each; the median counts")
+    parser.add_argument("--quick", action="store_true", help="leave out the large ones")
+    arguments = parser.parse_args()
+    if arguments.run:
+        for task in sys.stdin:
+            run(json.loads(task))
+        return
+
+    found = {"machine": machine(), "k": K, "memory": MEMORY, "lines": []}
+    for line in lines(arguments.quick):
+        sizes = {key: value for key, value in line.items() if key not in ("who", "repeat")}
+        runs: dict[str, list[dict]] = {who: [] for who in line["who"]}
+        contestants = {who: subprocess.Popen([sys.executable if who in OURS else arguments.others, __file__, "--run"],
+                                             env=os.environ | ENVIRONMENT, text=True,
+                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE) for who in line["who"]}
+        for _ in range(line.get("repeat", arguments.repeat)):
+            for who, contestant in list(contestants.items()):
+                try:
+                    print(json.dumps({**sizes, "who": who}), file=contestant.stdin, flush=True)
+                    runs[who].append(json.loads(contestant.stdout.readline()))
+                except (OSError, ValueError):  # it has said why, on its way out
+                    print(f"{who} failed on {sizes}", file=sys.stderr)
+                    del contestants[who]
+        for contestant in contestants.values():
+            contestant.communicate()
+        found["lines"].append({**sizes, "runs": runs})
+        part = arguments.out.with_name(arguments.out.name + ".part")
+        part.write_text(json.dumps(found, indent=1) + "\n")
+        os.replace(part, arguments.out)
+        show(found["lines"][-1])
+
+
+def show(line: dict) -> None:
+    from statistics import median
+
+    ours = median(one["seconds"] for one in line["runs"]["nbutils"])
+    print(", ".join(f"{key} {value}" for key, value in line.items() if key != "runs"), flush=True)
+    for who, runs in line["runs"].items():
+        if runs:
+            seconds, peak = median(one["seconds"] for one in runs), max(one["peak"] for one in runs)
+            print(f"    {who:13} {seconds / ours:8.2f} times ours {peak / 1e6:8.0f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""The search behind the graph: what is left to rounding and what is not, symmetry, memory, precision of products."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_neighbors import CASES, brute_force, check, gaussian
+
+from nbutils import blocks, neighbors
+from nbutils.blocks import Blocks, Nearest, above, full_precision
+from nbutils.neighbors import knn_graph
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_left_to_rounding_changes_no_neighbour(name, monkeypatch):
+    # As with many points, where differences are taken only of those in doubt.
+    monkeypatch.setattr(neighbors, "QUICK", 0)
+    x = CASES[name]
+    check(x, min(10, len(x) - 1), memory=1e5)
+
+
+@pytest.mark.parametrize("d", [30, 3000])
+def test_distances_are_left_to_rounding_only_where_it_is_small(d, monkeypatch):
+    monkeypatch.setattr(neighbors, "QUICK", 0)
+    x = np.random.default_rng(0).standard_normal((600, d), dtype=np.float32)
+    counted = []
+    squared_distances = Blocks.squared_distances
+    monkeypatch.setattr(Blocks, "squared_distances",
+                        lambda self, i, j: counted.append(len(i)) or squared_distances(self, i, j))
+    graph = knn_graph(x, 10)
+    distances, indices = brute_force(x, 10)
+    np.testing.assert_array_equal(graph.indices, indices)
+    np.testing.assert_allclose(graph.distances, distances, rtol=2.4e-7)
+    # The first call looks at a sample. Were every distance taken anew the work saved would be none.
+    assert sum(counted[1:]) < 0.5 * 600 * 10
+
+
+def test_near_duplicates_among_many_features_are_told_apart(monkeypatch):
+    # A product has the error of the whole squares; the distances here are a thousandth of them.
+    monkeypatch.setattr(neighbors, "QUICK", 0)
+    base = np.random.default_rng(0).standard_normal((40, 2000), dtype=np.float32)
+    x = np.concatenate([base + 1e-3 * np.random.default_rng(seed).standard_normal(base.shape, dtype=np.float32)
+                        for seed in range(1, 7)])
+    check(x, 8)
+
+
+def test_neighbours_that_come_in_the_worst_order():
+    # Each block is nearer than all before it, so nothing is ever below the bar.
+    x = np.sort(np.random.default_rng(0).exponential(size=500))[::-1, None] ** 3
+    check(x, 5, memory=3e4)
+
+
+def test_a_point_that_everyone_is_new_to():
+    # All others come nearer and nearer to a single one, which finds more than there is room for at a time.
+    angle = np.linspace(0, 40, 400)
+    x = np.stack([np.cos(angle), np.sin(angle)], 1) * np.linspace(9, 1, 400)[:, None]
+    check(np.concatenate([x, [[0, 0]]]), 3, memory=1e5)
+
+
+def test_each_pair_of_blocks_is_multiplied_once(monkeypatch):
+    n, d, done = 1000, 40, []
+    addmm = torch.Tensor.addmm_
+
+    def counted(self, a, b, **options):
+        done.append(a.shape[0] * b.shape[1])
+        return addmm(self, a, b, **options)
+
+    monkeypatch.setattr(torch.Tensor, "addmm_", counted)
+    knn_graph(gaussian(n, d), 5, memory=1e6)
+    assert n * n / 2 <= sum(done) < 0.6 * n * n
+
+
+@pytest.mark.parametrize("memory", [1e5, 1e7, 1e9])
+@pytest.mark.parametrize("shape", [(90_000, 3), (90_000, 800_000), (300, 800_000), (10**6, 1)])
+def test_what_is_held_keeps_to_the_memory_whatever_the_size(shape, memory, monkeypatch):
+    held = []
+
+    class Enough(Exception):
+        pass
+
+    def note(size, **_):
+        held.append(size)
+        if len(held) == 3:
+            raise Enough
+
+    monkeypatch.setattr(blocks.torch, "empty", note)
+    x = torch.zeros(1, 1, dtype=torch.float16).expand(shape)  # not a byte of it is made
+    with pytest.raises(Enough):
+        Blocks(x, x.device, memory)
+    assert 4 * sum(held) <= memory / 2
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a GPU"))])
+def test_bars_are_looked_at_from_both_sides(device):
+    closeness = torch.tensor(gaussian(70, 50), dtype=torch.float32, device=device)
+    rows, columns = closeness.topk(3).values[:, -1], closeness.T.topk(2).values[:, -1]
+    i, j = above(closeness, rows, columns)
+    expected = ((closeness > rows[:, None]) | (closeness > columns)).cpu()
+    found = torch.zeros_like(expected)
+    found[i.cpu(), j.cpu()] = True
+    assert torch.equal(found, expected) and len(i) == expected.sum()
+
+
+def test_what_waits_is_kept_even_if_one_has_found_more_than_all_others_together():
+    nearest = Nearest(4, 2, torch.device("cpu"))
+    nearest.waiting.append((torch.tensor([0, 0, 0, 0, 0, 3]), torch.arange(6, dtype=torch.int32),
+                            torch.tensor([-5.0, -1, -4, -2, -3, -9])))
+    nearest.keep_waiting()
+    assert nearest.index[0].tolist() == [1, 3] and nearest.closeness[0].tolist() == [-1, -2]
+    assert nearest.index[3, 0] == 5 and nearest.closeness[3, 1] == -torch.inf
+    assert not nearest.waiting
+
+
+def test_products_keep_their_precision_whatever_the_caller_has_chosen():
+    x = torch.from_numpy(gaussian(200, 64)).float()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            graph = knn_graph(x, 5)
+            with pytest.raises(RuntimeError, match="midway"), full_precision(x.device):
+                assert torch.get_float32_matmul_precision() == "highest"
+                assert not torch.is_autocast_enabled("cpu")
+                raise RuntimeError("midway")
+            assert torch.is_autocast_enabled("cpu")
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    np.testing.assert_array_equal(graph.indices, brute_force(x, 5)[1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_same_graph_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(neighbors, "QUICK", 0)
+    x = np.random.default_rng(0).standard_normal((3000, 3000), dtype=np.float32)
+    here, there = knn_graph(x, 30), knn_graph(x, 30, device="cuda")
+    np.testing.assert_array_equal(here.indices, there.indices)
+    np.testing.assert_allclose(here.distances, there.distances, rtol=5e-7)
