@@ -26,7 +26,7 @@ from nltk.corpus import wordnet
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from timm.data import ImageNetInfo
 
-from nbutils.drawing import load_things
+from nbutils.things import load_things
 from nbutils.wordnet import from_nltk
 
 DATA = Path(__file__).resolve().parent

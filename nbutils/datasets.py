@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 from scipy.special import logsumexp
 
-from .drawing import draw, load_things  # noqa: F401  (the small world is a data set like the others)
+from .drawing import draw  # noqa: F401  (the small world is a data set like the others)
 from .neighbors import NeighborGraph
+from .things import load_things  # noqa: F401
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}

@@ -1,55 +1,23 @@
-"""The small world: pictures of things, drawn from shapes with random pose, colours and background.
+"""Pictures of things, with random pose, colours and background: a data set that one can draw.
 
-What is drawn stands in ``data/small_world/things.yaml``; this module paints it. Pixels come from sums, products,
-quotients, square roots and comparisons only, which IEEE 754 fixes to the last bit: every machine draws the same.
+Pixels come from sums, products, quotients, square roots and comparisons only, which IEEE 754 fixes to the last bit:
+every machine draws the same.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
-THINGS = Path(__file__).resolve().parent.parent / "data" / "small_world" / "things.yaml"
+from .things import PARTS, Shape, Thing
+
 SIDE = 32  # pixels
-PARTS, LITTER = 12, 6  # at most
-COLOURS = ("main", "other", "dark")
-
-
-@dataclass(frozen=True, eq=False)
-class Shape:
-    """An ellipse, or a convex polygon as an intersection of half planes, in the units of the paper (-1 to 1).
-
-    Attributes
-    ----------
-    colour : one of `COLOURS`
-    centre : (2,)
-    lines : (m, 2) of an ellipse, the two rows whose squares sum to 1 on its edge; of a polygon, the outward normals
-    reach : () the smaller radius of an ellipse; (m,) the distances of a polygon's edges from its centre
-    """
-
-    colour: str
-    centre: np.ndarray
-    lines: np.ndarray
-    reach: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Thing:
-    """Something to draw: its name, where it stands in WordNet and in the drawing, and its parts in painting order."""
-
-    name: str
-    synset: str
-    family: str
-    group: str
-    parts: tuple[tuple[Shape, ...], ...]
+LITTER = 6  # pieces behind the thing
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,92 +47,6 @@ class Drawing:
         """(n, 3, 32, 32) float32 from -1 to 1, as networks take them; `grey` takes the colours away."""
         pixels = torch.from_numpy(self.images).permute(0, 3, 1, 2).float().div(127.5).sub(1)
         return pixels.mean(1, keepdim=True).expand(-1, 3, -1, -1).contiguous() if grey else pixels.contiguous()
-
-
-def load_things(path: str | os.PathLike = THINGS) -> tuple[Thing, ...]:
-    """Read things from a file like ``data/small_world/things.yaml``, which says how one is written.
-
-    Raises
-    ------
-    ValueError
-        If the file is not as it should be; the message names the thing and the part.
-    """
-    with open(path, encoding="utf-8") as file:
-        world = yaml.safe_load(file)
-    try:
-        groups, families, things = world["groups"], world["families"], world["things"]
-        for name, family in families.items():
-            if family["group"] not in groups:
-                raise ValueError(f"family {name!r} is of the unknown group {family['group']!r}")
-        return tuple(_thing(name, thing, families) for name, thing in things.items())
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{os.fspath(path)}: groups, families and things must be as its head describes "
-                         f"({error!r})") from error
-
-
-def _thing(name: str, thing: dict, families: dict) -> Thing:
-    if thing["family"] not in families:
-        raise ValueError(f"thing {name!r} is of the unknown family {thing['family']!r}")
-    family = families[thing["family"]]
-    parts = []
-    for part, shapes in {**family["parts"], **thing["parts"]}.items():
-        try:
-            listed = [] if shapes is None else [shapes] if isinstance(shapes, dict) else shapes
-            parts.append(tuple(shape for described in listed for shape in _shapes(**described)))
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"thing {name!r}, part {part!r}: {error}") from error
-    parts = tuple(filter(None, parts))
-    if len(parts) > PARTS:
-        raise ValueError(f"thing {name!r} has {len(parts)} parts, but at most {PARTS} can vary: join some into lists")
-    return Thing(name, thing["synset"], thing["family"], family["group"], parts)
-
-
-def _shapes(*, colour: str = "main", turn: float = 0, width: float = 0, copies: int = 1,
-            around: Sequence[float] = (0, 0), mirror: bool = False, **kind: list) -> Iterator[Shape]:
-    """The shapes that one entry describes: its copies, and its mirror image."""
-    if colour not in COLOURS:
-        raise ValueError(f"colour must be one of {COLOURS}, not {colour!r}")
-    if len(kind) != 1:
-        raise ValueError(f"a shape is one of ellipse, box, polygon and line, not {list(kind) or 'nothing'}")
-    (name, numbers), = kind.items()
-    numbers = np.array(numbers, float)
-    if name in ("ellipse", "box") and numbers.shape == (4,) and (numbers[2:] > 0).all():
-        corners = [[1, 1], [-1, 1], [-1, -1], [1, -1]] if name == "box" else [[1, 0], [0, 1]]
-        points = numbers[:2] + (numbers[2:] * corners) @ _rotation(turn)
-    elif name == "line" and numbers.shape == (4,) and width > 0 and (numbers[:2] != numbers[2:]).any():
-        start, end = numbers[:2], numbers[2:]
-        across = (end - start)[::-1] * [-1, 1] / np.linalg.norm(end - start) * width / 2
-        points = np.array([start - across, end - across, end + across, start + across])
-    elif name == "polygon" and numbers.ndim == 2 and numbers.shape[1] == 2 and len(numbers) > 2:
-        points = numbers
-    else:
-        raise ValueError(f"{name}: {numbers.tolist()} with width {width} is no shape; the head of the file lists them")
-    centre = numbers[:2] if name == "ellipse" else points.mean(0)
-    for copy in range(copies):
-        rotation = _rotation(360 * copy / copies)
-        for side in (1, -1)[:1 + mirror]:
-            place = ([side, 1] * ((p - around) @ rotation + around) for p in (points, centre))
-            yield _shape(name == "ellipse", colour, *place)
-
-
-def _rotation(degrees: float) -> np.ndarray:
-    """(2, 2) that turns rows of points against the clock, rounded so that no machine's last digit matters."""
-    angle = math.radians(degrees)
-    return np.round([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]], 9)
-
-
-def _shape(ellipse: bool, colour: str, points: np.ndarray, centre: np.ndarray) -> Shape:
-    if ellipse:
-        axes = points - centre
-        size = np.linalg.norm(axes, axis=1)
-        return Shape(colour, *(np.float32(a) for a in (centre, axes / size[:, None] ** 2, size.min())))
-    edges = np.roll(points, -1, axis=0) - points
-    after = np.roll(edges, -1, axis=0)
-    turns = edges[:, 0] * after[:, 1] - edges[:, 1] * after[:, 0]
-    if not ((turns > 0).all() or (turns < 0).all()):
-        raise ValueError(f"polygon {np.round(points, 2).tolist()} is not convex: make it of several")
-    normals = edges[:, ::-1] * [1, -1] * np.sign(turns[0]) / np.linalg.norm(edges, axis=1)[:, None]
-    return Shape(colour, *(np.float32(a) for a in (centre, normals, ((points - centre) * normals).sum(1))))
 
 
 def draw(things: Sequence[Thing], n: int, seed: int = 0) -> Drawing:

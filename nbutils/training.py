@@ -20,9 +20,10 @@ from torch.nn import functional as F
 from .activations import best_device
 from .atlas import write_json
 from .datasets import DATA, sha256
-from .drawing import Drawing, draw, load_things
+from .drawing import Drawing, draw
 from .models import INPUT, Network, calibrate
 from .progress import progress_bar
+from .things import load_things
 
 WEIGHTS = DATA / "small_world" / "weights.json"
 WIDTHS, BLOCKS = (16, 32, 48), (1, 2, 4)  # channels of each stage, and its blocks

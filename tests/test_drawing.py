@@ -11,9 +11,10 @@ import yaml
 
 from nbutils import wordnet
 from nbutils.datasets import draw
-from nbutils.drawing import SIDE, THINGS, Drawing, Thing, load_things
+from nbutils.drawing import SIDE, Drawing
 from nbutils.neighbors import knn_graph
 from nbutils.overlap import chance_label_overlap, label_overlap
+from nbutils.things import THINGS, Thing, load_things
 
 
 @pytest.fixture(scope="module")

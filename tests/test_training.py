@@ -11,7 +11,7 @@ from torch import nn
 
 from nbutils import training
 from nbutils.activations import recording
-from nbutils.drawing import draw, load_things
+from nbutils.datasets import draw, load_things
 from nbutils.training import label_sets, load, predict, saved_epochs, small_network, train
 
 RUNS = ("things", "families", "left out", "random")
