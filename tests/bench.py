@@ -40,7 +40,7 @@ def lines(quick: bool) -> list[dict]:
     out += [{**graph, "n": 30_000, "d": 1000}] * large
     out += [{**alone, "n": n, "d": d} for n, d in ((5000, 1000), (20_000, 1000), (10_000, 250), (10_000, 4000))]
     out += [{**graph, "n": 10_000, "d": 1000}, {"what": "extract", "n": 128, "who": ["nbutils", "forward pass"]}]
-    out += [{**graph, "n": 10_000, "d": 20_000}, {**peaks, "c": 5000, "repeat": 1},
+    out += [{**graph, "n": 10_000, "d": 20_000, "repeat": 1}, {**peaks, "c": 5000, "repeat": 1},
             {**alone, "n": 90_000, "d": 1000, "repeat": 1}, {**graph, "n": 30_000, "d": 20_000, "repeat": 1}] * large
     return out
 
