@@ -32,20 +32,16 @@ ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "TQDM_DISABLE": "1"}  # who waits l
 
 
 def lines(quick: bool) -> list[dict]:
-    """What is compared, the quick ones first."""
+    """What is compared. What takes many minutes is run once."""
     graph = {"what": "graph", "who": ["nbutils", "half product", "scikit-learn", "DADApy", "faiss"]}
     alone = {"what": "graph", "who": ["nbutils", "half product"]}
-    out = [{"what": "peaks", "c": c, "who": ["nbutils", "DADApy"]} for c in (50, 500, 5000)]
-    out += [{"what": "pak", "n": 10_000, "who": ["nbutils", "DADApy"]},
-            {**graph, "n": 10_000, "d": 1000}]
-    if not quick:
-        out += [{**graph, "n": 30_000, "d": 1000}]
-    out += [{**alone, "n": n, "d": 1000} for n in (5000, 20_000)]
-    out += [{**alone, "n": 10_000, "d": d} for d in (250, 4000)]
-    out += [{"what": "extract", "n": 128, "who": ["nbutils", "forward pass"]}]
-    if not quick:
-        out += [{**graph, "n": 10_000, "d": 20_000}, {**alone, "n": 90_000, "d": 1000, "repeat": 1},
-                {**graph, "n": 30_000, "d": 20_000, "repeat": 1}]
+    peaks, large = {"what": "peaks", "who": ["nbutils", "DADApy"]}, not quick
+    out = [{**peaks, "c": 50}, {**peaks, "c": 500}, {"what": "pak", "n": 10_000, "who": ["nbutils", "DADApy"]}]
+    out += [{**graph, "n": 30_000, "d": 1000}] * large
+    out += [{**alone, "n": n, "d": d} for n, d in ((5000, 1000), (20_000, 1000), (10_000, 250), (10_000, 4000))]
+    out += [{**graph, "n": 10_000, "d": 1000}, {"what": "extract", "n": 128, "who": ["nbutils", "forward pass"]}]
+    out += [{**graph, "n": 10_000, "d": 20_000, "repeat": 1}, {**peaks, "c": 5000, "repeat": 1},
+            {**alone, "n": 90_000, "d": 1000, "repeat": 1}, {**graph, "n": 30_000, "d": 20_000, "repeat": 1}] * large
     return out
 
 

@@ -1,0 +1,57 @@
+"""The benchmark runs, measures what it says, and what is stored can be drawn. No test asserts a time."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+
+import bench
+import numpy as np
+import pytest
+
+proc = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
+
+
+@proc
+@pytest.mark.parametrize("task", [
+    {"what": "graph", "who": "nbutils", "n": 300, "d": 20},
+    {"what": "graph", "who": "half product", "n": 300, "d": 20},
+    {"what": "graph", "who": "scikit-learn", "n": 300, "d": 20},
+    {"what": "peaks", "who": "nbutils", "c": 20},
+    {"what": "pak", "who": "nbutils", "n": 300},
+], ids=lambda task: f"{task['what']}-{task['who']}")
+def test_a_contestant_answers_each_line_it_reads(task, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench.py", "--run"])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(2 * (json.dumps(task) + "\n")))
+    bench.main()
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(answers) == 2
+    assert all(answer["seconds"] > 0 and answer["peak"] >= 0 for answer in answers)
+    assert ("candidates" in answers[0]) == (task["what"] == "peaks")
+
+
+@proc
+def test_the_watch_sees_memory_that_is_held_only_for_a_while():
+    with bench.Watch() as watch:
+        held = np.ones(10_000_000)
+        for _ in range(20):
+            held += 1
+        del held
+    assert 7e7 < watch.peak < 1.2e8
+
+
+def test_what_is_stored_has_all_that_the_page_draws(root):
+    stored = json.loads((root / "data" / "bench.json").read_text())
+    assert {"processor", "cores", "torch"} <= stored["machine"].keys() and "/" not in str(stored["machine"])
+    lines = stored["lines"]
+    assert {"graph", "peaks", "pak", "extract"} <= {line["what"] for line in lines}
+    for line in lines:
+        assert line["runs"]["nbutils"], line
+        for runs in line["runs"].values():
+            assert all(run["seconds"] > 0 for run in runs)
+    asked = {tuple(sorted((key, value) for key, value in line.items() if key not in ("who", "repeat")))
+             for line in bench.lines(quick=False)}
+    found = {tuple(sorted((key, value) for key, value in line.items() if key != "runs")) for line in lines}
+    assert found <= asked, "measured with another benchmark; run: make bench"
