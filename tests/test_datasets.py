@@ -85,8 +85,11 @@ def test_data_is_small_and_holds_no_pickle_and_no_photographs(root):
     files = [path for path in (root / "data").rglob("*") if path.is_file() and left_out.isdisjoint(path.parents)]
     assert len(files) > 15
     assert sum(file.stat().st_size for file in files) < 50e6
-    assert {file.suffix for file in files} <= {".npz", ".json", ".csv", ".tsv", ".md", ".py", ""}
+    assert {file.suffix for file in files} <= {".npz", ".json", ".csv", ".tsv", ".md", ".py", ".yaml", ".pt", ""}
     for file in files:
+        if file.suffix == ".pt":
+            assert all(value.dtype in (torch.float16, torch.int64)
+                       for value in torch.load(file, weights_only=True).values())
         if file.suffix == ".npz":
             with np.load(file, allow_pickle=False) as stored:
                 assert {name: stored[name].dtype.str for name in stored} == {"distances": "<f4", "indices": "<i4"}
