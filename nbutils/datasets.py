@@ -176,9 +176,15 @@ def synset_table(path: str | os.PathLike = DATA / "caltech101_synsets.csv") -> d
 
 
 def paper_table() -> list[dict]:
-    """The numbers of Doimo et al. (2020) for ResNet-152, a row for each layer; see ``data/README.md`` for how sure."""
+    """The numbers of Doimo et al. (2020) for ResNet-152, a row for each layer; `paper_columns` says how sure."""
     with open(DATA / "paper_resnet152.csv", newline="", encoding="utf-8") as file:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def paper_columns() -> list[dict]:
+    """For each column of `paper_table` what it is, its ``source``, and ``within`` what its numbers are right."""
+    with open(DATA / "paper_columns.csv", newline="", encoding="utf-8") as file:
+        return [{**row, "within": float(row["within"])} for row in csv.DictReader(file)]
 
 
 def gaussian_mixture(n: int, means: np.ndarray, scales: float | Sequence[float] = 1.0,

@@ -1,0 +1,483 @@
+"""The published graphs and the ledger, on planted archives of known truth and on every kind of damage.
+
+The authors' own file cannot be had here: that it has this layout is what they say of it, not what was tested.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+
+from nbutils import ledger, planted, published
+from nbutils.datasets import paper_columns, paper_table, sha256
+from nbutils.neighbors import knn_graph
+from nbutils.planted import SMALL
+from nbutils.published import ARCHIVE, CHECKPOINTS, FOLDER, NOTE, PAPER, PLANTED, Layout
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A sound archive, not to be changed."""
+    return planted.plant(tmp_path_factory.mktemp("planted"))
+
+
+@pytest.fixture
+def archive(sound, tmp_path):
+    """A copy of it in a folder of its own."""
+    copy = tmp_path / "data" / ARCHIVE
+    copy.parent.mkdir()
+    copy.write_bytes(sound.read_bytes())
+    return copy
+
+
+@pytest.fixture
+def folder(archive):
+    return published.unpack(archive)
+
+
+def found_beside(archive):
+    return sorted(file.name for file in archive.parent.iterdir())
+
+
+# --- what the rows are
+
+def test_layout_of_the_paper():
+    assert (PAPER.n, PAPER.categories) == (90_000, 300)
+    np.testing.assert_array_equal(PAPER.labels, np.arange(90_000) // 300)
+    assert (PAPER.families[:38_400] == "animal").all() and (PAPER.families[38_400:85_500] == "artifact").all()
+    assert (PAPER.families[85_500:] == "other").all()
+    assert CHECKPOINTS == ("0", "1", "10", "34", "97", "142", "145", "148", "151", "152", "153")
+
+
+# --- a sound archive
+
+def test_archive_is_opened_one_layer_at_a_time(archive, capsys):
+    atlas = published.open_graphs(archive, SMALL)
+    assert sha256(archive) in capsys.readouterr().out, "printed at first use"
+    assert atlas.layers == CHECKPOINTS == tuple(atlas.graphs) and len(atlas.graphs) == 11
+    assert len(atlas.labels) == len(atlas.files) == SMALL.n and len(atlas.class_names) == 24
+    graph = atlas.graphs["97"]
+    assert (graph.n, graph.k) == (SMALL.n, 30) and graph is not atlas.graphs["97"], "not kept in memory"
+    assert found_beside(archive) == sorted([ARCHIVE, FOLDER])
+    assert (archive.parent / FOLDER / NOTE).read_text() == f"{sha256(archive)}  {ARCHIVE}\n"
+    with pytest.raises(KeyError, match="'98' was not published"):
+        atlas.graphs["98"]
+
+
+def test_graphs_are_those_of_the_points(folder):
+    rng = np.random.default_rng([0, 1])
+    groups = planted.islands(SMALL)["0"]
+    expected = knn_graph(planted.cloud(groups, planted.DIMENSIONS["0"], rng), 30)
+    graph = published.open_graphs(folder, SMALL).graphs["0"]
+    np.testing.assert_array_equal(graph.indices, expected.indices)
+    np.testing.assert_allclose(graph.distances, expected.distances, rtol=1e-6)
+
+
+def test_analysis_finds_what_was_planted(archive):
+    rows = ledger.analyse(published.open_graphs(archive, SMALL))
+    for row, true in zip(rows, planted.truth(SMALL), strict=True):
+        assert (row["peaks"], row["peaks_90"]) == (true["peaks"], true["peaks"]), row["checkpoint"]
+        for key in ("ari_classes", "ari_macro"):
+            assert row[key] == pytest.approx(true[key], abs=1e-12)
+        for key in ("overlap_labels", "overlap_output"):
+            assert row[key] == pytest.approx(true[key], abs=0.01)
+        for key in ("dimension_99", "dimension_90"):
+            assert row[key] == pytest.approx(true[key], rel=0.12)
+    assert list(rows[0]) == [*paper_table()[0], "planted"]
+
+
+def test_planted_truth_is_worth_finding():
+    rows = {str(int(row["checkpoint"])): row for row in planted.truth(SMALL)}
+    assert [rows[layer]["peaks"] for layer in ("34", "97", "142", "153")] == [1, 2, 3, 24]
+    assert rows["142"]["ari_macro"] == 1 and abs(rows["0"]["ari_classes"]) < 0.01
+    assert rows["151"]["ari_classes"] < 0.5 < rows["153"]["ari_classes"] < 0.9
+
+
+def test_the_same_seed_gives_the_same_archive(sound, tmp_path):
+    assert sha256(planted.plant(tmp_path / "again")) == sha256(sound)
+    assert sha256(planted.plant(tmp_path / "other", seed=1)) != sha256(sound)
+
+
+def test_shared_counts_the_others_in_all_groupings():
+    first, second = np.array([0, 0, 0, 1, 1]), np.array([5, 5, 6, 6, 6])
+    assert planted.shared(first).tolist() == [2, 2, 2, 1, 1]
+    assert planted.shared(first, second).tolist() == [1, 1, 0, 1, 1]
+
+
+def test_folder_unpacked_by_hand(archive, tmp_path):
+    with tarfile.open(archive) as tar:
+        tar.extractall(tmp_path / "mine", filter="data")
+    for path in (tmp_path / "mine", tmp_path / "mine" / FOLDER):
+        assert published.open_graphs(path, SMALL).graphs["0"].n == SMALL.n
+    (tmp_path / "mine" / FOLDER / "layer_34.npz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"maxk_30 lacks layer_34\.npz: unpack the archive again"):
+        published.open_graphs(tmp_path / "mine", SMALL)
+
+
+def test_unpacked_once(archive, monkeypatch, capsys):
+    published.unpack(archive)
+    monkeypatch.setattr(published, "extract", lambda *a: pytest.fail("unpacked again"))
+    capsys.readouterr()
+    assert published.unpack(archive).name == FOLDER and capsys.readouterr().out == ""
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.tar\.gz"):
+        published.open_graphs(tmp_path / "nothing.tar.gz")
+
+
+# --- damaged archives
+
+def rewrite(archive, change):
+    """The archive with its members {name: bytes or TarInfo} changed."""
+    with tarfile.open(archive) as tar:
+        members = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}
+    change(members)
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        for name, content in members.items():
+            info = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                info.size = len(content)
+            tar.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
+
+
+def special(kind, name=f"{FOLDER}/layer_0.npz", target="/etc/passwd"):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def cut(share):
+    return lambda archive: archive.write_bytes(archive.read_bytes()[: int(share * archive.stat().st_size)])
+
+
+def flip(archive):
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 255
+    archive.write_bytes(content)
+
+
+def members(change):
+    return lambda archive: rewrite(archive, change)
+
+
+DAMAGED = "is truncated or damaged"
+UNSAFE = "is not safe to unpack"
+DAMAGES = {
+    "cut early": (cut(0.3), DAMAGED), "cut late": (cut(0.999), DAMAGED), "empty": (cut(0), DAMAGED),
+    "last bytes lost": (lambda a: a.write_bytes(a.read_bytes()[:-4]), DAMAGED),
+    "a byte changed": (flip, DAMAGED),
+    "a page of HTML": (lambda a: a.write_text("<html>Please prove that you are human</html>"), DAMAGED),
+    "a layer missing": (members(lambda m: m.pop(f"{FOLDER}/layer_97.npz")), r"lacks layer_97\.npz"),
+    "a path that climbs": (members(lambda m: m.update({"../climbed.npz": b"x"})), UNSAFE),
+    "a path that climbs from inside": (members(lambda m: m.update({f"{FOLDER}/../../climbed": b"x"})), UNSAFE),
+    "a link out": (members(lambda m: m.update({"a": special(tarfile.SYMTYPE)})), UNSAFE),
+    "a link inside": (members(lambda m: m.update({"a": special(tarfile.SYMTYPE, target="layer_1.npz")})), UNSAFE),
+    "a hard link": (members(lambda m: m.update({"a": special(tarfile.LNKTYPE, target="maxk_30/layer_1.npz")})), UNSAFE),
+    "a device": (members(lambda m: m.update({"a": special(tarfile.CHRTYPE)})), UNSAFE),
+}
+
+
+@pytest.mark.parametrize("damage, words", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_archive_is_refused_and_leaves_nothing(archive, damage, words, capsys):
+    damage(archive)
+    with pytest.raises(ValueError, match=words) as raised:
+        published.open_graphs(archive, SMALL)
+    assert str(archive) in str(raised.value) and "fetch it again" in str(raised.value)
+    assert found_beside(archive) == [ARCHIVE] and os.listdir(archive.parents[1]) == ["data"]
+    assert capsys.readouterr().out == "", "no hash is noted of what cannot be used"
+
+
+def test_what_does_not_belong_is_not_written(archive):
+    def clutter(members):
+        for name in list(members):
+            members["./" + name] = members.pop(name)
+        members |= {f"{FOLDER}/._layer_0.npz": b"x", f"{FOLDER}/.DS_Store": b"x", "/tmp/absolute": b"x", "notes": b"x"}
+
+    rewrite(archive, clutter)
+    folder = published.unpack(archive)
+    assert sorted(os.listdir(folder)) == sorted([NOTE, PLANTED, *(f"layer_{layer}.npz" for layer in CHECKPOINTS)])
+    assert found_beside(archive) == sorted([ARCHIVE, FOLDER])
+
+
+def test_hash(archive, capsys):
+    right = sha256(archive)
+    with pytest.raises(ValueError, match=f"has the SHA-256 {right}, not {'0' * 64}: fetch it again"):
+        published.unpack(archive, "0" * 64)
+    assert found_beside(archive) == [ARCHIVE]
+    folder = published.unpack(archive, right)
+    assert capsys.readouterr().out == "", "nothing new to tell"
+    rewrite(archive, lambda members: members.update(note=b"x"))
+    with pytest.raises(ValueError, match=f"not {right}: fetch it again; if you trust this one, delete {folder}"):
+        published.unpack(archive)
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    published.unpack(archive)
+    assert (folder / NOTE).read_text().split()[0] == sha256(archive) != right
+
+
+def test_a_folder_of_somebody_else_is_left_alone(archive):
+    mine = archive.parent / FOLDER
+    mine.mkdir()
+    (mine / "mine").write_text("precious")
+    with pytest.raises(FileExistsError, match="open the folder itself, or move it away"):
+        published.unpack(archive)
+    assert os.listdir(mine) == ["mine"]
+
+
+def test_unpacking_that_was_interrupted_starts_over(archive, monkeypatch):
+    copy, left = published.shutil.copyfileobj, [3]
+
+    def interrupted(*streams):
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        copy(*streams)
+
+    monkeypatch.setattr(published.shutil, "copyfileobj", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        published.unpack(archive)
+    assert found_beside(archive) == [ARCHIVE]
+    (archive.parent / f"{FOLDER}.part").mkdir()  # as a kill would leave it
+    (archive.parent / f"{FOLDER}.part" / "layer_0.npz").write_text("half")
+    assert published.open_graphs(archive, SMALL).graphs["0"].n == SMALL.n
+    assert found_beside(archive) == sorted([ARCHIVE, FOLDER])
+
+
+# --- damaged layers
+
+def replace(key, change):
+    """Change one array of layer 10."""
+    def damage(path):
+        with np.load(path) as stored:
+            arrays = dict(stored)
+        arrays[key] = change(arrays[key])
+        np.savez(path, **arrays)
+    return damage
+
+
+def put(row, column, value):
+    def change(array):
+        array[row, column] = value
+        return array
+    return change
+
+
+def drop(path):
+    with np.load(path) as stored:
+        np.savez(path, dist=stored["dist"])
+
+
+LAYER_DAMAGES = {
+    "too few rows": (replace("dist", lambda a: a[:-1]), r"must have the shape \(1440, 31\), not \(1439, 31\)"),
+    "too few columns": (replace("index", lambda a: a[:, :30]), r"not \(1440, 31\) and \(1440, 30\)"),
+    "flat": (replace("dist", np.ravel), r"not \(44640,\)"),
+    "no index": (drop, "no sound file of the arrays dist and index"),
+    "a pickle": (replace("index", lambda a: a.astype(object)), "no sound file of the arrays dist and index"),
+    "cut": (lambda p: p.write_bytes(p.read_bytes()[:5000]), "no sound file of the arrays dist and index"),
+    "not a number": (replace("dist", put(7, 3, np.nan)), "finite"),
+    "no order": (replace("dist", put(7, 3, 99.0)), "ascend"),
+    "a row that is not there": (replace("index", put(7, 3, 1440)), "must lie in"),
+    "fractions": (replace("index", lambda a: a + 0.5), "does not hold the point itself|integers"),
+    "the point is missing": (replace("index", put(7, 0, 8)), "row 7 does not hold the point itself at distance zero"),
+    "the point is far from itself": (replace("dist", lambda a: a + 1), "does not hold the point itself"),
+    "a neighbour twice": (replace("index", lambda a: np.where(np.arange(31) == 3, a[:, [2]], a)), "twice"),
+}
+
+
+@pytest.mark.parametrize("damage, words", LAYER_DAMAGES.values(), ids=LAYER_DAMAGES)
+def test_damaged_layer_is_named(folder, damage, words):
+    damage(folder / "layer_10.npz")
+    atlas = published.open_graphs(folder, SMALL)
+    assert atlas.graphs["1"].n == SMALL.n, "the others can still be read"
+    with pytest.raises(ValueError, match=words) as raised:
+        atlas.graphs["10"]
+    assert "layer_10.npz" in str(raised.value)
+
+
+def test_wrong_layout_is_named(folder):
+    with pytest.raises(ValueError, match=r"layer_0\.npz: .*\(90000, 31\), not \(1440, 31\)"):
+        published.open_graphs(folder).graphs["0"]
+
+
+def test_twins_may_come_first():
+    distances = np.array([[0, 0, 1], [0, 0, 2], [0, 3, 4], [1e-9, 3, 5]])
+    indices = np.array([[1, 0, 2], [0, 1, 3], [2, 0, 1], [3, 2, 1]])
+    kept = published.drop_self(distances, indices)
+    assert kept[1].tolist() == [[1, 2], [0, 3], [0, 1], [2, 1]]
+    assert kept[0].tolist() == [[0, 1], [0, 2], [3, 4], [3, 5]]
+
+
+def test_more_twins_than_columns():
+    distances = np.zeros((4, 3))
+    indices = np.array([[1, 2, 3], [1, 2, 3], [3, 2, 0], [0, 1, 2]])  # 0 and 3 are missing in their own rows
+    kept = published.drop_self(distances, indices)
+    assert kept[1].tolist() == [[1, 2], [2, 3], [3, 0], [0, 1]]
+    distances[0, 2] = 0.1
+    with pytest.raises(ValueError, match="row 0 does not hold the point itself"):
+        published.drop_self(distances, indices)
+
+
+def test_other_number_types(folder):
+    expected = published.open_graphs(folder, SMALL).graphs["10"]
+    with np.load(folder / "layer_10.npz") as stored:
+        np.savez(folder / "layer_10.npz", dist=stored["dist"].astype(float), index=stored["index"].astype(np.int64))
+    found = published.open_graphs(folder, SMALL).graphs["10"]
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+# --- the download
+
+@pytest.fixture
+def served(sound):
+    """An address where the archive can be had; `lies` makes the server promise more bytes than it sends."""
+    class Server(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+        def send_header(self, key, value):
+            if key == "Content-Length" and server.lies:
+                value = str(int(value) + 1000)
+            super().send_header(key, value)
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Server, directory=str(sound.parent)))
+    server.lies = False
+    server.url = f"http://127.0.0.1:{server.server_port}/{ARCHIVE}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_download(served, sound, tmp_path, monkeypatch):
+    fetched = published.download(tmp_path / "new", served.url)
+    assert fetched.read_bytes() == sound.read_bytes() and os.listdir(tmp_path / "new") == [ARCHIVE]
+    monkeypatch.setattr(published.urllib.request, "urlretrieve", lambda *a: pytest.fail("fetched again"))
+    assert published.download(tmp_path / "new", served.url) == fetched
+
+
+def test_download_that_ends_early_leaves_nothing_and_starts_over(served, sound, tmp_path):
+    served.lies = True
+    with pytest.raises(ConnectionError, match=r"could not be fetched.*try again, or fetch it with a browser"):
+        published.download(tmp_path, served.url)
+    assert os.listdir(tmp_path) == []
+    (tmp_path / f"{ARCHIVE}.part").write_bytes(b"half")  # as a kill would leave it
+    served.lies = False
+    assert published.download(tmp_path, served.url).read_bytes() == sound.read_bytes()
+    assert os.listdir(tmp_path) == [ARCHIVE]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/nobody", "{served}/nothing"])
+def test_download_from_nowhere(served, tmp_path, url):
+    with pytest.raises(ConnectionError, match="could not be fetched"):
+        published.download(tmp_path, url.format(served=served.url))
+    assert os.listdir(tmp_path) == []
+
+
+# --- analysis and ledger
+
+KILLED = """
+import os, signal, sys
+from nbutils import ledger, planted, published
+left, do = [3], ledger.analyse_layer
+def kill_at_the_fourth(*a):
+    left[0] -= 1
+    if left[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return do(*a)
+ledger.analyse_layer = kill_at_the_fourth
+ledger.analyse(published.open_graphs(sys.argv[1], planted.SMALL))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_analysis_that_was_killed_goes_on(folder, monkeypatch):
+    killed = subprocess.run([sys.executable, "-c", KILLED, folder], capture_output=True,
+                            env={**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert list(json.loads((folder / ledger.KEPT).read_text())) == ["0", "1", "10"]
+    do, done = ledger.analyse_layer, []
+    monkeypatch.setattr(ledger, "analyse_layer", lambda *a: done.append(a) or do(*a))
+    atlas = published.open_graphs(folder, SMALL)
+    rows = ledger.analyse(atlas)
+    assert len(done) == 8
+    assert ledger.analyse(atlas) == rows and len(done) == 8, "nothing is done again"
+    (folder / ledger.KEPT).unlink()
+    assert ledger.analyse(atlas) == rows, "the same as in one go"
+
+
+def test_what_was_kept_is_of_these_graphs_and_this_version(folder, monkeypatch):
+    atlas = published.open_graphs(folder, SMALL)
+    ledger.analyse(atlas)
+    do, done = ledger.analyse_layer, []
+    monkeypatch.setattr(ledger, "analyse_layer", lambda *a: done.append(a) or do(*a))
+    (folder / "layer_0.npz").write_bytes((folder / "layer_1.npz").read_bytes())
+    rows = ledger.analyse(atlas)
+    assert len(done) == 1 and rows[0]["peaks"] == 2
+    monkeypatch.setattr(ledger, "__version__", "99")
+    ledger.analyse(atlas)
+    assert len(done) == 12
+
+
+def test_nothing_is_reproduced_that_was_not_run():
+    rows = ledger.ledger(None)
+    assert len(rows) == 88 and {row["verdict"] for row in rows} == {"not run"}
+    assert all(row["found"] is None for row in rows)
+    assert rows[0]["layer"] == "0" and rows[0]["published"] == 45 and "notebook" in rows[0]["source"]
+
+
+def test_planted_graphs_reproduce_nothing(archive):
+    atlas = published.open_graphs(archive, SMALL)
+    assert atlas.meta["planted"] and "**planted**" in ledger.made_with(atlas)
+    rows = ledger.analyse(atlas)
+    assert {row["verdict"] for row in ledger.ledger(rows)} == {"planted"}
+    assert {row["verdict"] for row in ledger.ledger([{**row, "planted": True} for row in paper_table()])} == {"planted"}
+
+
+def test_pages_say_what_they_rest_on(archive):
+    assert "**without**" in ledger.made_with(None)
+    rewrite(archive, lambda members: members.pop(f"{FOLDER}/{PLANTED}"))
+    atlas = published.open_graphs(archive, SMALL)
+    assert not atlas.meta["planted"] and sha256(archive) in ledger.made_with(atlas)
+    (archive.parent / FOLDER / NOTE).unlink()
+    by_hand = published.open_graphs(archive.parent, SMALL)
+    assert by_hand.meta["sha256"] is None and "unpacked by hand" in ledger.made_with(by_hand)
+
+
+def test_verdicts():
+    exactly = ledger.ledger(paper_table())
+    assert {row["verdict"] for row in exactly} == {"reproduced"}
+    off = [{**row, "peaks": row["peaks"] + 1, "dimension_99": row["dimension_99"] + 0.4,
+            "ari_classes": row["ari_classes"] - 0.001} for row in paper_table()]
+    verdicts = {row["column"]: row["verdict"] for row in ledger.ledger(off)}
+    assert verdicts["peaks"] == "differs by +1" and verdicts["ari_classes"] == "differs by -0.001"
+    assert {verdicts[key] for key in ("dimension_99", "peaks_90", "overlap_labels")} == {"reproduced"}
+    assert ledger.verdict(0.015, float("nan"), 0.005).startswith("differs"), "what is no number is not reproduced"
+
+
+def test_every_number_of_the_table_has_a_source_and_a_precision():
+    assert ["checkpoint", *(column["column"] for column in paper_columns())] == list(paper_table()[0])
+    for column in paper_columns():
+        assert column["what"] and column["source"].startswith(("read ", "computed ")) and column["within"] >= 0
+
+
+def test_layouts_of_other_sizes(tmp_path):
+    layout = Layout(animals=4, artifacts=3, others=1, images=40)
+    rows = ledger.analyse(published.open_graphs(planted.plant(tmp_path, layout, seed=3), layout))
+    assert [row["peaks"] for row in rows[2:4]] == [1, 1] and rows[-1]["peaks"] == 8
