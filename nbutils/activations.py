@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -149,13 +149,14 @@ def write_manifest(path: Path, manifest: dict) -> None:
 
 
 def extract(model: nn.Module, images: Sequence, layers: Mapping[str, str], out: str | os.PathLike, *,
-            dtype: str = "float16", batch_size: int = 32, workers: int = 0,
-            device: torch.device | str | None = None) -> ActivationStore:
+            dtype: str = "float16", batch_size: int = 32, workers: int = 0, device: torch.device | str | None = None,
+            autocast: str | None = None, client: object = None) -> ActivationStore:
     """Run the network once over the images and store what the layers output.
 
     Each layer is flattened and written to ``out/<layer>.npy``, an array (n, features), batch by batch: memory is
-    bounded by the batch, not by the data set. Interrupted at any moment, the same call takes up where it stopped;
-    that it is the same is seen on the weights, the layers, `dtype`, the number of images, and the first of them.
+    bounded by the batch, not by the data set. Interrupted at any moment, the same call takes up where it stopped: at
+    most the two batches that were being run and written are done again. That it is the same call is seen on the
+    weights, the layers, `dtype`, `autocast`, the number of images, and the first of them.
 
     Parameters
     ----------
@@ -167,7 +168,11 @@ def extract(model: nn.Module, images: Sequence, layers: Mapping[str, str], out: 
     dtype : ``"float16"`` (relative precision 5e-4, half the disk) or ``"float32"``.
     workers : processes that load images; without any a thread loads the next batch during the forward pass. Another
         writes the last one.
-    device : by default the best there is.
+    device : by default the best there is; of workers, the best that each has.
+    autocast : ``"float16"`` or ``"bfloat16"`` for mixed precision: faster on a GPU, but neighbours may change, so
+        compare the graphs of a few hundred images first (an overlap of 1: no neighbour changed).
+    client : a ``dask.distributed.Client``, whose workers then run the network, each on blocks of the images; `out`
+        must be a folder that all of them see. `workers` is not used.
 
     Raises
     ------
@@ -181,48 +186,72 @@ def extract(model: nn.Module, images: Sequence, layers: Mapping[str, str], out: 
     for argument, given in (("images", images), ("layers", layers)):
         if len(given) == 0:
             raise ValueError(f"{argument} is empty: nothing to extract")
-    device = torch.device(device) if device is not None else best_device()
+    if autocast not in (None, "float16", "bfloat16"):
+        raise ValueError(f"autocast must be None, 'float16' or 'bfloat16', not {autocast!r}")
+    here = torch.device(device) if device is not None else best_device()
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    model = model.to(device, memory_format=torch.channels_last).eval()
 
-    with recording(model, layers) as outputs, torch.inference_mode():
+    with forwarding(model, layers, dtype, here, autocast) as (forward, shapes):
+        first = image_of(images[0])[None]
+        forward(first)
+        described = {name: {"module": path, "file": f"{file_stem(name)}.npy", "shape": list(shapes[name])}
+                     for name, path in layers.items()}
+        plan = {"n": len(images), "dtype": dtype, "model": fingerprint(model), "autocast": autocast,
+                "first_image": hashlib.sha256(first.cpu().numpy().tobytes()).hexdigest(), "layers": described}
+        done = begin(out, plan)
+        if client is None:
+            remaining = Remaining(images, done, first.shape[1:])
+            extract_here(forward, DataLoader(remaining, batch_size=batch_size, num_workers=workers), out, plan, done)
+    if client is not None:
+        from .distributed import extract_there
+
+        extract_there(client, model, images, layers, out, plan, done, batch_size, first.shape[1:], device)
+    return ActivationStore(out)
+
+
+@contextmanager
+def forwarding(model: nn.Module, layers: Mapping[str, str], dtype: str, device: torch.device,
+               autocast: str | None = None) -> Iterator[tuple[Callable, dict[str, torch.Size]]]:
+    """A function from a batch of images to what each layer makes of it, as rows; and the shapes that it last saw."""
+    model = model.to(device, memory_format=torch.channels_last).eval()
+    shapes: dict[str, torch.Size] = {}
+    precision = torch.autocast(device.type, getattr(torch, autocast or "bfloat16"), enabled=autocast is not None)
+    with recording(model, layers) as outputs, torch.inference_mode(), precision:
         def forward(batch: torch.Tensor) -> dict[str, np.ndarray]:
             if batch.ndim == 4:
                 batch = batch.contiguous(memory_format=torch.channels_last)
             outputs.clear()
             model(batch.to(device, non_blocking=True))
-            return {name: to_rows(name, outputs.get(name), len(batch), dtype) for name in layers}
+            rows = {name: to_rows(name, outputs.get(name), len(batch), dtype) for name in layers}
+            shapes.update((name, outputs[name].shape[1:]) for name in layers)
+            return rows
 
-        first = image_of(images[0])[None]
-        forward(first)
-        described = {name: {"module": path, "file": f"{file_stem(name)}.npy", "shape": list(outputs[name].shape[1:])}
-                     for name, path in layers.items()}
-        plan = {"n": len(images), "dtype": dtype, "model": fingerprint(model),
-                "first_image": hashlib.sha256(first.cpu().numpy().tobytes()).hexdigest(), "layers": described}
-        done = begin(out, plan)
-        arrays = {name: open_rows(out, plan, name, writable=True) for name in layers}
-        loader = DataLoader(Remaining(images, done, first.shape[1:]), batch_size=batch_size, num_workers=workers)
+        yield forward, shapes
 
-        def write(batch: dict[str, np.ndarray], start: int, stop: int) -> None:
-            for name, rows in batch.items():
-                arrays[name][start:stop] = rows
-                arrays[name].flush()
-            write_manifest(out, {**plan, "done": stop})
-            progress.update(stop - start)
 
-        with (progress_bar(total=len(images), initial=done, desc="activations", unit="image") as progress,
-              ThreadPoolExecutor(1) as writer):
-            written = None
-            for batch in ahead(loader):
-                rows = forward(batch)
-                if written:
-                    written.result()
-                written = writer.submit(write, rows, done, done + len(batch))
-                done += len(batch)
+def extract_here(forward: Callable, loader: Iterable, out: Path, plan: dict, done: int) -> None:
+    """Run `forward` on the batches of the images from `done` on, load ahead of it and write behind it."""
+    arrays = {name: open_rows(out, plan, name, writable=True) for name in plan["layers"]}
+
+    def write(batch: dict[str, np.ndarray], start: int, stop: int) -> None:
+        for name, rows in batch.items():
+            arrays[name][start:stop] = rows
+            arrays[name].flush()
+        write_manifest(out, {**plan, "done": stop})
+        progress.update(stop - start)
+
+    with (progress_bar(total=plan["n"], initial=done, desc="activations", unit="image") as progress,
+          ThreadPoolExecutor(1) as writer):
+        written = None
+        for batch in ahead(loader):
+            rows = forward(batch)
             if written:
                 written.result()
-    return ActivationStore(out)
+            written = writer.submit(write, rows, done, done + len(batch))
+            done += len(batch)
+        if written:
+            written.result()
 
 
 def ahead(batches: Iterable) -> Iterator:

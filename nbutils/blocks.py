@@ -135,19 +135,22 @@ class Nearest:
         self.index = torch.zeros((n, m), dtype=torch.int32, device=device)
         self.waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
-    def see(self, rows: slice, others: slice, closeness: torch.Tensor) -> None:
-        """See all pairs of two blocks: what is new to the rows, and what to the others."""
+    def see(self, rows: slice, others: slice, closeness: torch.Tensor, both: bool = True) -> None:
+        """See all pairs of two blocks: what is new to the rows and, if `both`, what to the others."""
         bars = []
-        for mine, theirs, block in ((rows, others, closeness), (others, rows, closeness.T)):
+        for mine, theirs, block in ((rows, others, closeness), (others, rows, closeness.T))[:1 + both]:
             bar = self.closeness[mine, -1].clone()
             if bar.amin() == -torch.inf:
                 near, place = block.topk(min(self.closeness.shape[1], block.shape[1]))
                 self.keep(mine, near, place.int().add_(theirs.start))
                 bar.fill_(torch.inf)
             bars.append(bar)
+        if not both:
+            bars.append(torch.full((closeness.shape[1],), torch.inf, device=closeness.device))
         i, j = above(closeness, *bars)
         near = closeness[i, j]
-        for owner, other, mine, theirs, bar in ((i, j, rows, others, bars[0]), (j, i, others, rows, bars[1])):
+        found = ((i, j, rows, others, bars[0]), (j, i, others, rows, bars[1]))
+        for owner, other, mine, theirs, bar in found[:1 + both]:
             nearer = (near > bar[owner]).nonzero()[:, 0]
             self.waiting.append((owner[nearer] + mine.start, (other[nearer] + theirs.start).int(), near[nearer]))
         # The longer they wait the more are found, since the bars stay where they are.
@@ -211,5 +214,20 @@ def nearest_candidates(data: Blocks, m: int) -> tuple[np.ndarray, np.ndarray]:
                 square.masked_fill_(torch.ones_like(square, dtype=torch.bool).tril(), -torch.inf)
             nearest.see(slice(rows.start + start, rows.start + start + len(strip)),
                         slice(others.start + first, others.stop), strip)
+        nearest.keep_waiting()
+    return nearest.closeness.cpu().numpy(), nearest.index.cpu().numpy()
+
+
+def nearest_of_rows(data: Blocks, rows: slice, m: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same for some of the points alone, at most ``data.rows`` of them, from pairs with all others."""
+    count = rows.stop - rows.start
+    nearest = Nearest(count, m, data.device)
+    for others in data.blocks:
+        # A copy of the slice: of a block with itself all pairs are needed here, not half of them.
+        closeness = data.closeness(slice(rows.start, rows.stop), others)
+        closeness.diagonal(rows.start - others.start).fill_(-torch.inf)  # each point with itself
+        for start in range(0, count, data.strip):
+            strip = closeness[start:start + data.strip]
+            nearest.see(slice(start, start + len(strip)), others, strip, both=False)
         nearest.keep_waiting()
     return nearest.closeness.cpu().numpy(), nearest.index.cpu().numpy()

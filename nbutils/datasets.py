@@ -6,21 +6,20 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from scipy.special import logsumexp
 
 from .drawing import draw  # noqa: F401  (the small world is a data set like the others)
 from .neighbors import NeighborGraph
+from .photographs import ImageFolder, photographs  # noqa: F401
 from .things import load_things  # noqa: F401
 
 DATA = Path(__file__).resolve().parent.parent / "data"
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 class Graphs(Mapping):
@@ -108,50 +107,6 @@ def load_atlas(name: str | os.PathLike = "caltech101-efficientnet_lite0") -> Atl
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-class ImageFolder(torch.utils.data.Dataset):
-    """Images in one folder for each category, in sorted order; the layout of Caltech-101, ImageNet and many others.
-
-    Items are what `transform` makes of each RGB image. `files`, `labels` and `class_names` say what is what.
-    ``torchvision.datasets.Caltech101(root, download=True)`` leaves such a folder in
-    ``root/caltech101/101_ObjectCategories``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If `root` has no folders with images in them.
-    """
-
-    def __init__(self, root: str | os.PathLike, transform: Callable[[Image.Image], torch.Tensor],
-                 exclude: Sequence[str] = ()):
-        self.root, self.transform = Path(root), transform
-        if isinstance(exclude, str):
-            raise TypeError(f"exclude must be a list of categories: write [{exclude!r}]")
-        found = {folder.name: _visible(folder, lambda p: p.suffix.lower() in IMAGE_SUFFIXES)
-                 for folder in _visible(self.root, Path.is_dir) if folder.name not in exclude}
-        found = {name: paths for name, paths in found.items() if paths}
-        if not found:
-            raise FileNotFoundError(f"root={str(root)!r} has no folders of images: expected root/<category>/<image>")
-        self.class_names = tuple(found)
-        self.paths = [path for paths in found.values() for path in paths]
-        self.files = [path.relative_to(self.root).as_posix() for path in self.paths]
-        self.labels = np.repeat(np.arange(len(found)), [len(paths) for paths in found.values()])
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, i: int) -> torch.Tensor:
-        try:
-            with Image.open(self.paths[i]) as image:
-                return self.transform(image.convert("RGB"))
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises on damaged files
-            raise ValueError(f"{self.files[i]} is not a readable image ({error}): remove or replace it") from error
-
-
-def _visible(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
-    """What is wanted in a folder, in the same order on every system; not .ipynb_checkpoints and its like."""
-    return sorted((p for p in folder.glob("*") if not p.name.startswith(".") and wanted(p)), key=lambda p: p.name)
 
 
 def sample_photographs() -> dict[str, Image.Image]:

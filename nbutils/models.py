@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import resources
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -51,22 +54,67 @@ def load(name: str = "efficientnet_lite0", weights: str = "imagenet", seed: int 
     name : ``"efficientnet_lite0"``, whose weights install as a Python package and need no download, or the name of
         any torchvision classifier (``"resnet152"``, ``"vgg16"`` ...), whose weights torchvision downloads and
         verifies.
-    weights : ``"imagenet"``, or ``"random"`` for the untrained network (call `calibrate` before you use it).
+    weights : ``"imagenet"``, or ``"random"`` for the untrained network (call `calibrate` before you use it), or the
+        path of a file with its ``state_dict``. Inside ``torch.device("meta")`` random weights take no time and no
+        memory, for a look at `layer_shapes`.
     seed : seed of the random weights.
 
     Raises
     ------
     ValueError
-        If `name` or `weights` is unknown.
+        If `name` or `weights` is unknown, or the file does not fit the network.
     OSError
         If torchvision's weights cannot be downloaded.
     """
-    if weights not in ("imagenet", "random"):
-        raise ValueError(f"weights must be 'imagenet' or 'random', not {weights!r}")
+    path = Path(weights)
+    if weights not in ("imagenet", "random") and not path.is_file():
+        raise ValueError(f"weights must be 'imagenet', 'random' or the path of a file, not {str(weights)!r}")
     loader = _efficientnet_lite0 if name == "efficientnet_lite0" else _torchvision
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # GoogLeNet and Inception announce for years that their random weights will be drawn in another way.
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*weight initialization")
         torch.manual_seed(seed)
-        return loader(name, weights == "imagenet", f"random, seed {seed}")
+        network = loader(name, weights == "imagenet", f"random, seed {seed}")
+    return network if weights in ("imagenet", "random") else with_weights(network, path)
+
+
+def with_weights(network: Network, path: str | os.PathLike) -> Network:
+    """The network with the weights of a file that ``torch.save(model.state_dict(), path)`` wrote.
+
+    The names of its classes are kept only as long as they are as many as before: a file for another number of classes
+    does not fit.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, holds anything but tensors, or does not fit.
+    """
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        if "state_dict" in stored:  # as many training loops leave it
+            stored = stored["state_dict"]
+        network.model.load_state_dict(stored)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged file can fail in any way
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"weights={str(path)!r} do not fit {network.name} or are damaged ({reason}): save them with "
+                         "torch.save(model.state_dict(), path)") from error
+    return replace(network, weights=Path(path).name)
+
+
+def layer_shapes(network: Network) -> dict[str, tuple[int, ...]]:
+    """What shape the output of each of ``network.layers`` has for one image: run once on a grey picture.
+
+    A network on the device ``"meta"`` has shapes and no numbers, so nothing needs to be downloaded to look at it.
+    """
+    from .activations import recording
+
+    picture = network.transform(Image.new("RGB", (320, 320), (128, 128, 128)))[None]
+    device = next(network.model.parameters()).device
+    with recording(network.model, network.layers) as outputs, torch.inference_mode():
+        network.model(picture.to(device))
+        return {name: tuple(outputs[name].shape[1:]) for name in network.layers}
 
 
 def _efficientnet_lite0(name: str, trained: bool, untrained: str) -> Network:

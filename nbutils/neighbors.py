@@ -97,8 +97,8 @@ class NeighborGraph:
             raise ValueError(f"path={str(path)!r} is no sound neighbour graph ({error}); fetch it again") from error
 
 
-def knn_graph(x: np.ndarray | torch.Tensor, k: int, device: torch.device | str | None = None, *,
-              memory: float = 1e9) -> NeighborGraph:
+def knn_graph(x: np.ndarray | torch.Tensor | str | os.PathLike, k: int, device: torch.device | str | None = None, *,
+              memory: float = 1e9, client: object = None) -> NeighborGraph:
     """Exact Euclidean nearest neighbours of every row of x.
 
     Distances come from matrix products in float32, of centred data: the rounding error grows with the distance from
@@ -110,10 +110,15 @@ def knn_graph(x: np.ndarray | torch.Tensor, k: int, device: torch.device | str |
 
     Parameters
     ----------
-    x : (n, ...) array, memory map or tensor of any real type; all axes after the first are features.
+    x : (n, ...) array, memory map or tensor of any real type, or the path of a ``.npy`` file; all axes after the first
+        are features.
     k : number of neighbours, below n.
     device : where the matrix products run; by default where `x` is, and the CPU for arrays.
     memory : bytes of working memory, beyond x and a few times the result.
+    client : a ``dask.distributed.Client``, whose workers then search, each for blocks of rows, and with `memory` for
+        each block at hand; x must be a ``.npy`` file that all of them see, for instance a layer of an
+        `ActivationStore`. A worker that is lost is made up for by the others. The neighbours are the same, and their
+        distances as right.
 
     Raises
     ------
@@ -123,6 +128,26 @@ def knn_graph(x: np.ndarray | torch.Tensor, k: int, device: torch.device | str |
         If `x` has NaN or infinite values, fewer than two rows or no features, or varies by more than 1e18 or less
         than 1e-18, or if `k` is not in 1 ... n - 1.
     """
+    if client is not None:
+        from .distributed import knn_graph_there
+
+        return knn_graph_there(client, x, k, device, memory)
+    x = as_rows(x)
+    check_count(k, len(x))
+    data = Blocks(x, torch.device(x.device if device is None else device), memory)
+    with full_precision(data.device):
+        return NeighborGraph(*refine(data, k, *nearest_candidates(data, min(k + 4, len(x) - 1))))
+
+
+def check_count(k: int, n: int) -> None:
+    if not 1 <= k < n:
+        raise ValueError(f"k={k} must lie in 1 ... n - 1 = {n - 1}")
+
+
+def as_rows(x: np.ndarray | torch.Tensor | str | os.PathLike) -> torch.Tensor:
+    """x as a tensor (n, features) in the same memory; TypeError or ValueError as `knn_graph` has it."""
+    if isinstance(x, (str, os.PathLike)):
+        x = np.load(x, mmap_mode="r", allow_pickle=False)
     if isinstance(x, torch.Tensor):
         x = x.detach()
         real = x.layout is torch.strided and not x.is_complex()
@@ -135,54 +160,55 @@ def knn_graph(x: np.ndarray | torch.Tensor, k: int, device: torch.device | str |
     if x.ndim < 1 or len(x) < 2 or 0 in x.shape:
         raise ValueError(f"x must have the shape (n, ...) with at least two rows and one feature, not {tuple(x.shape)}")
     x = x.reshape(len(x), -1)
-    n = len(x)
-    if not 1 <= k < n:
-        raise ValueError(f"k={k} must lie in 1 ... n - 1 = {n - 1}")
     if not isinstance(x, torch.Tensor):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*not writ")  # nothing here writes to x
             x = torch.from_numpy(x if min(x.strides) >= 0 else x.copy())
-    data = Blocks(x, torch.device(x.device if device is None else device), memory)
-    with full_precision(data.device):
-        return refine(data, k, *nearest_candidates(data, min(k + 4, n - 1)))
+    return x
 
 
-def refine(data: Blocks, k: int, closeness: np.ndarray, candidates: np.ndarray) -> NeighborGraph:
-    """The k nearest among the candidates, exact wherever rounding leaves a doubt; rows that may lack one anew."""
-    n, m = candidates.shape
+def refine(data: Blocks, k: int, closeness: np.ndarray, candidates: np.ndarray,
+           begin: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and indices of the k nearest among the candidates of the points from `begin` on.
+
+    Exact wherever rounding leaves a doubt; points that may lack one are searched anew.
+    """
+    n, (count, m) = len(data.x), candidates.shape
     square = data.square.cpu().numpy().astype(np.float64) / data.scale**2
     found = np.maximum(closeness.astype(np.float64) * -2 / data.scale**2, 0)
 
     # How far rounding moves a squared distance, as a share of the squares that it is made of: seen in a sample.
-    some = np.arange(0, n, max(1, n // 512))
-    i, j = np.repeat(some, m), candidates[some].ravel()
+    some = np.arange(0, count, max(1, count // 512))
+    i, j = begin + np.repeat(some, m), candidates[some].ravel()
     off = np.abs(found[some].ravel() - data.squared_distances(i, j)) / np.maximum(square[i] + square[j], 1e-300)
     seen = max(off.max(), 2.0**-24)
 
     # Far beyond what was seen for the order, of which a mistake would change a neighbour.
-    error = seen * (square[:, None] + square[candidates].max(1, keepdims=True))
+    own = square[begin:begin + count]
+    error = seen * (own[:, None] + square[candidates].max(1, keepdims=True))
     close = np.diff(found, axis=1) <= 8 * error
     unsure = (error > DIGITS * found) | (n * k * data.x.shape[1] <= QUICK)
     unsure[:, 1:] |= close
     unsure[:, :-1] |= close
     unsure &= found <= found[:, k - 1:k] + 8 * error
     i, place = unsure.nonzero()
-    last, found[i, place] = found[:, -1].copy(), data.squared_distances(i, candidates[i, place])
+    last, found[i, place] = found[:, -1].copy(), data.squared_distances(begin + i, candidates[i, place])
     distances, indices = take_nearest(found, candidates, k)
 
     if m < n - 1:
         # Whatever was left out lies beyond the last candidate by the approximate distance.
-        reach = distances[:, -1] + 8 * seen * (square + (np.sqrt(square) + np.sqrt(distances[:, -1])) ** 2)
+        reach = distances[:, -1] + 8 * seen * (own + (np.sqrt(own) + np.sqrt(distances[:, -1])) ** 2)
         lost = np.flatnonzero(last <= reach)
         for start in range(0, len(lost), step := max(1, data.rows * data.strip // n)):
             rows = lost[start:start + step]
-            wide = [data.closeness(torch.from_numpy(rows), others).cpu().double().numpy() for others in data.blocks]
+            chosen = torch.from_numpy(begin + rows)
+            wide = [data.closeness(chosen, others).cpu().double().numpy() for others in data.blocks]
             for row, far in zip(rows, np.concatenate(wide, axis=1) * (-2 / data.scale**2), strict=True):
-                far[row] = np.inf
+                far[begin + row] = np.inf
                 near = np.flatnonzero(far <= reach[row])
-                exact = data.squared_distances(np.full(len(near), row), near)
+                exact = data.squared_distances(np.full(len(near), begin + row), near)
                 (distances[row],), (indices[row],) = take_nearest(exact[None], near[None], k)
-    return NeighborGraph(np.sqrt(distances), indices)
+    return np.sqrt(distances), indices
 
 
 def take_nearest(squared: np.ndarray, names: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

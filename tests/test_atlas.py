@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from nbutils import activations, atlas, datasets, models
+from nbutils import activations, atlas, datasets, models, photographs
 from nbutils.neighbors import knn_graph
 
 
@@ -188,6 +191,78 @@ def test_killed_and_resumed(tmp_path, images, monkeypatch, when, graphs_left):
     for layer in whole.layers:
         np.testing.assert_array_equal(found.graphs[layer].indices, whole.graphs[layer].indices)
         np.testing.assert_array_equal(found.graphs[layer].distances, whole.graphs[layer].distances)
+    for folder in ("mine", "mine.activations"):
+        assert not list((tmp_path / folder).glob("*.part"))
+
+
+def test_graphs_are_made_where_the_network_runs(tmp_path, images, monkeypatch):
+    asked = []
+    monkeypatch.setattr(atlas, "best_device", lambda: torch.device("cpu", 0))
+    monkeypatch.setattr(atlas, "knn_graph", lambda *a, device, **k: asked.append(device) or knn_graph(*a, **k))
+    atlas.build(network(), images, tmp_path / "best", k=4)
+    atlas.build(network(), images, tmp_path / "asked", k=4, device="cpu")
+    atlas.layer_graphs(network(), [images[i] for i in range(15)], 4)
+    assert asked == [torch.device("cpu", 0)] * 4 + ["cpu"] * 4 + [torch.device("cpu", 0)] * 4
+
+
+def test_mixed_precision_is_recorded_and_its_activations_are_others(tmp_path, images):
+    made = atlas.build(network(), images, tmp_path / "mixed", k=4, device="cpu", autocast="bfloat16")
+    assert made.meta["autocast"] == "bfloat16"
+    plain = atlas.build(network(), images, tmp_path / "plain", k=4, device="cpu")
+    assert plain.meta["autocast"] is None
+    assert not np.array_equal(made.graphs["logits"].distances, plain.graphs["logits"].distances)
+    np.testing.assert_allclose(made.graphs["logits"].distances, plain.graphs["logits"].distances, rtol=0.3)
+    np.testing.assert_array_equal(made.graphs["input"].distances, plain.graphs["input"].distances)
+    with pytest.raises(ValueError, match="made with another autocast"):
+        atlas.build(network(), images, tmp_path / "mixed", k=4, device="cpu")
+    with pytest.raises(ValueError, match="autocast must be None, 'float16' or 'bfloat16', not 'half'"):
+        atlas.build(network(), images, tmp_path / "half", k=4, device="cpu", autocast="half")
+
+
+def test_folders_named_by_synset_need_no_table(tmp_path):
+    folder = draw(tmp_path / "drawn")
+    (folder / "red").rename(folder / "n02084071")
+    made = atlas.build(network(), datasets.ImageFolder(folder, to_tensor), tmp_path / "mine", k=4, device="cpu")
+    assert made.class_names == ("blue", "green", "n02084071") and made.synsets == (None, None, "n02084071")
+
+
+# --- what it will take
+
+def test_estimate_knows_the_bytes_and_about_the_time(tmp_path, images):
+    loaded = []
+    slow = datasets.ImageFolder(tmp_path / "drawn", lambda image: loaded.append(time.sleep(0.02)) or to_tensor(image))
+    slow.paths, slow.files, slow.labels = slow.paths * 40, slow.files * 40, np.tile(slow.labels, 40)
+    found = atlas.estimate(network(), slow, layers=["stage 1", "logits"], k=4, batches=1, device="cpu", out=tmp_path)
+    assert (found.images, found.layers, found.device) == (600, 2, "CPU")
+    assert len(loaded) == 2 * (32 + 1), "one batch to warm up, one that is timed, and the first image of each"
+    assert found.activations_bytes == 2 * 600 * (4 * 8 * 8 + 5) and found.atlas_bytes == 8 * 600 * 4 * 2
+    assert 600 * 0.02 < found.activations_seconds < 600 * 0.02 * 3
+    assert 0 < found.graphs_seconds < 60 and found.memory >= 1e9 and found.free > 0
+    assert "600 images in 2 layers on CPU: about 1" in str(found) and "free" in str(found)
+    lacking = dataclasses.replace(found, activations_bytes=found.free + int(3e9))
+    assert "THE DISK LACKS 3.0 GB: choose fewer layers" in str(lacking)
+    with pytest.raises(ValueError, match="'stage 9' is no layer"):
+        atlas.estimate(network(), images, layers=["stage 9"])
+
+
+def test_graphs_are_estimated_to_a_factor_of_a_few():
+    x = torch.randn(6000, 500).half()
+    expected = atlas.graph_seconds(6000, 500, 20, torch.device("cpu"))
+    start = time.perf_counter()
+    knn_graph(x, 20)
+    assert 0.2 < expected / (time.perf_counter() - start) < 5
+
+
+@pytest.mark.parametrize("value, words", [(0.1, "1 s"), (59, "59 s"), (89, "89 s"), (95, "1.6 min"), (3000, "50 min"),
+                                          (7200, "2.0 h"), (86400 * 3, "72 h")])
+def test_duration(value, words):
+    assert atlas.duration(value) == words
+
+
+@pytest.mark.parametrize("value, words", [(10, "0 kB"), (5e5, "500 kB"), (1.24e6, "1.2 MB"), (335e9, "335 GB"),
+                                          (2.4e12, "2.4 TB")])
+def test_size(value, words):
+    assert atlas.size(value) == words
 
 
 # --- the command line
@@ -200,17 +275,23 @@ def command(*arguments):
 def test_help():
     done = command("--help")
     assert done.returncode == 0 and done.stdout.startswith("usage: python -m nbutils.atlas")
-    for option in ("--images", "--exclude", "--network", "--weights", "--layers", "--k", "--synsets", "--out"):
+    for option in ("--images", "--exclude", "--network", "--weights", "--layers", "--k", "--synsets", "--out",
+                   "--estimate", "--dask", "--device", "--autocast", "--categories", "--per-category"):
         assert option in done.stdout
 
 
-def test_end_to_end(tmp_path):
+def test_end_to_end(tmp_path, capsys):
     draw(tmp_path / "drawn", side=40, count=4)
     (tmp_path / "table.csv").write_text("category,synset\nred,n04962784\ngreen,\n")
     arguments = ["--images", str(tmp_path / "drawn"), "--exclude", "blue", "--weights", "random", "--k", "3",
                  "--workers", "0", "--layers", "stage 7", "stem", "logits", "--synsets", str(tmp_path / "table.csv"),
                  "--out", str(tmp_path / "my atlas")]
     atlas.main(arguments)
+    said = capsys.readouterr().out
+    assert "8 images of 2 categories in efficientnet_lite0 (random, seed 0)" in said
+    assert re.search(r"Done in \d+ s: the 3 nearest neighbours of 8 images of 2 categories in 3 layers", said)
+    assert "stem     32 x 112 x 112\nstage 7  320 x 7 x 7\nlogits   1000\n" in said
+    assert f"datasets.load_atlas('{tmp_path / 'my atlas'}')" in said and "my atlas.activations (6.7 MB)" in said
     found = datasets.load_atlas(tmp_path / "my atlas")
     assert found.layers == ("stem", "stage 7", "logits") and len(found.labels) == 8
     assert found.class_names == ("green", "red") and found.synsets == (None, "n04962784")
@@ -239,7 +320,8 @@ def test_calibration_sees_all_categories_in_batches_of_one_size(tmp_path, monkey
             return torch.full((3, 2, 2), float(i))
 
     given = []
-    monkeypatch.setattr(datasets, "ImageFolder", lambda *a: Numbers())
+    monkeypatch.setattr(photographs, "photographs", lambda *a, **k: Numbers())
+    monkeypatch.setattr(atlas, "summary", lambda *a: "")
     monkeypatch.setattr(models, "calibrate", lambda model, batches: given.extend(batches))
     monkeypatch.setattr(atlas, "build", lambda *a, **k: None)
     atlas.main(["--images", "x", "--out", str(tmp_path / "out"), "--weights", "random"])
@@ -247,6 +329,21 @@ def test_calibration_sees_all_categories_in_batches_of_one_size(tmp_path, monkey
     seen = torch.cat(given)[:, 0, 0, 0]
     assert seen[0] == 0 and seen[-1] == count - 1 and len(seen.unique()) == min(count, 256)
     assert seen.diff().max() <= 2
+
+
+def test_weights_from_a_file_and_an_estimate_first(tmp_path, capsys):
+    draw(tmp_path / "drawn", side=40, count=2)
+    model = models.load("squeezenet1_1", "random", seed=3).model
+    torch.save(model.state_dict(), tmp_path / "mine.pt")
+    arguments = ["--images", str(tmp_path / "drawn"), "--network", "squeezenet1_1", "--weights",
+                 str(tmp_path / "mine.pt"), "--k", "2", "--workers", "0", "--categories", "2", "--per-category", "2",
+                 "--out", str(tmp_path / "out")]
+    layers = list(models.load("squeezenet1_1", "random").layers)[-1:]
+    atlas.main([*arguments, "--layers", *layers, "--estimate"])
+    assert "4 images in 1 layers on " in capsys.readouterr().out and not (tmp_path / "out").exists()
+    atlas.main([*arguments, "--layers", *layers])
+    meta = datasets.load_atlas(tmp_path / "out").meta
+    assert meta["weights"] == "mine.pt" and meta["weights_sha256"] == models.fingerprint(model) and meta["n"] == 4
 
 
 def test_network_without_weights_on_this_machine(tmp_path, capsys):

@@ -8,11 +8,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
 
 from nbutils import datasets
-from nbutils.datasets import ImageFolder, gaussian_mixture, load_atlas, manifold, mixture_log_density
+from nbutils.datasets import gaussian_mixture, load_atlas, manifold, mixture_log_density
 from nbutils.dimension import twonn
 from nbutils.neighbors import knn_graph
 
@@ -189,72 +187,7 @@ def test_changed_graphs_are_refused_when_first_read(tiny, damage):
             atlas.graphs["stage 1"]
 
 
-# --- folders of images
-
-def draw(path, colour=(9, 90, 200), size=(12, 10), mode="RGB"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, colour).convert(mode).save(path)
-
-
-def to_tensor(image: Image.Image) -> torch.Tensor:
-    assert image.mode == "RGB"
-    return torch.tensor(np.array(image)).permute(2, 0, 1)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    root = tmp_path / "images"
-    hidden = (".ipynb_checkpoints/0.png", "b/._2.png")
-    for name in ("b/2.png", "b/10.JPG", "Z/x.jpeg", "a/1.bmp", "clutter/0.png", *hidden):
-        draw(root / name)
-    (root / "empty").mkdir()
-    (root / "b" / "notes.txt").write_text("no image")
-    (root / "read me.png").write_text("a file beside the folders")
-    return root
-
-
-def test_image_folder(folder):
-    images = ImageFolder(folder, to_tensor)
-    assert images.class_names == ("Z", "a", "b", "clutter"), "in the order of the bytes, on every system"
-    assert images.files == ["Z/x.jpeg", "a/1.bmp", "b/10.JPG", "b/2.png", "clutter/0.png"]
-    assert images.labels.tolist() == [0, 1, 2, 2, 3] and len(images) == 5
-    assert [image.shape for image in images] == [(3, 10, 12)] * 5
-    assert images[1][:, 0, 0].tolist() == [9, 90, 200]
-
-
-def test_excluded_categories(folder):
-    images = ImageFolder(folder, to_tensor, exclude=["clutter", "Z"])
-    assert images.class_names == ("a", "b") and images.labels.tolist() == [0, 1, 1]
-    with pytest.raises(TypeError, match=r"exclude must be a list of categories: write \['clutter'\]"):
-        ImageFolder(folder, to_tensor, exclude="clutter")
-
-
-@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "LA"])
-def test_other_images_become_colour(tmp_path, mode):
-    draw(tmp_path / "a" / "x.png", mode=mode)
-    assert ImageFolder(tmp_path, to_tensor)[0].shape == (3, 10, 12)
-
-
-@pytest.mark.parametrize("damage", [lambda b: b[:50], lambda b: b[:-30], lambda b: b"", lambda b: b"<html>404</html>",
-                                    lambda b: b[:33] + b"\x00\x00\x00\x04Y\x07\x18," + b[41:]],
-                         ids=["head only", "cut short", "empty", "a web page", "broken chunk"])
-def test_unreadable_images_are_named(folder, damage):
-    (folder / "b" / "2.png").write_bytes(damage((folder / "b" / "2.png").read_bytes()))
-    images = ImageFolder(folder, to_tensor)
-    with pytest.raises(ValueError, match=r"^b/2\.png is not a readable image .*: remove or replace it"):
-        images[3]
-    assert images[2].shape == (3, 10, 12)
-
-
-def test_folders_without_images(tmp_path):
-    for root in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(FileNotFoundError, match="has no folders of images: expected root/<category>/<image>"):
-            ImageFolder(root, to_tensor)
-    draw(tmp_path / "beside.png")
-    draw(tmp_path / "a" / "deeper" / "0.png")
-    with pytest.raises(FileNotFoundError, match="root="):
-        ImageFolder(tmp_path, to_tensor)
-
+# --- photographs that come with packages, and names
 
 def test_sample_photographs():
     photographs = datasets.sample_photographs()

@@ -203,7 +203,7 @@ def test_calibrate_without_batches():
 def test_unknown_names():
     with pytest.raises(ValueError, match=r"name='resnet9999' .*list_models"):
         models.load("resnet9999")
-    with pytest.raises(ValueError, match="weights must be 'imagenet' or 'random', not 'imagenet21k'"):
+    with pytest.raises(ValueError, match="'imagenet', 'random' or the path of a file, not 'imagenet21k'"):
         models.load(weights="imagenet21k")
 
 
@@ -279,3 +279,48 @@ def test_torchvision_without_network(monkeypatch, photographs):
 def test_preprocessing_can_be_sent_to_worker_processes(name):
     transform = pickle.loads(pickle.dumps(models.load(name, weights="random").transform))
     assert transform(Image.new("RGB", (250, 250))).shape == (3, 224, 224)
+
+
+# --- shapes without numbers, and weights of one's own
+
+def test_shapes_without_weights_or_memory():
+    with torch.device("meta"):
+        network = models.load("resnet152", "random")
+    assert next(network.model.parameters()).device.type == "meta"
+    shapes = models.layer_shapes(network)
+    assert list(shapes) == ["input", "stem", *stages(4), "pool", "logits"]
+    assert shapes["input"] == (3, 224, 224) and shapes["stage 3"] == (1024, 14, 14) and shapes["logits"] == (1000,)
+
+
+def test_shapes_are_those_of_a_real_run(lite0):
+    shapes = models.layer_shapes(lite0)
+    assert list(shapes) == list(lite0.layers) and shapes["stem"] == (32, 112, 112) and shapes["pool"] == (1280,)
+
+
+def test_weights_from_a_file(tmp_path):
+    made = models.load("squeezenet1_1", "random", seed=5)
+    torch.save(made.model.state_dict(), tmp_path / "mine.pt")
+    torch.save({"state_dict": made.model.state_dict(), "epoch": 3}, tmp_path / "loop.pt")
+    for name in ("mine.pt", "loop.pt"):
+        found = models.load("squeezenet1_1", str(tmp_path / name))
+        assert models.fingerprint(found.model) == models.fingerprint(made.model) and found.weights == name
+        assert not found.model.training and found.layers == made.layers
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("code ran",)
+
+
+@pytest.mark.parametrize("content", [{"a": torch.ones(2)}, Evil(), b"no weights", [1, 2]])
+def test_files_that_hold_no_weights_for_this_network(tmp_path, capsys, content):
+    path = tmp_path / "mine.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(ValueError, match=r"mine\.pt' do not fit squeezenet1_1 or are damaged .*torch\.save"):
+        models.load("squeezenet1_1", path)
+    assert "code ran" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"weights must be 'imagenet', 'random' or the path of a file, not 'none\.pt'"):
+        models.load("squeezenet1_1", "none.pt")

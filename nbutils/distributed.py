@@ -1,0 +1,148 @@
+"""`extract` and `knn_graph` on the workers of a Dask client; which is why they take one.
+
+Images and rows are spread in blocks. Dask gives the blocks of a worker that is lost to the others. Nothing large
+travels: all workers must see the same files, as they do on one machine and on the shared disk of a cluster.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from .activations import Remaining, best_device, forwarding, open_rows, write_manifest
+from .blocks import Blocks, full_precision, nearest_of_rows
+from .neighbors import NeighborGraph, as_rows, check_count, refine
+from .progress import progress_bar
+
+BLOCKS_A_THREAD = 4  # at least: few, and a lost one costs much; many, and each reads the data again
+HOOKS = threading.Lock()  # the threads of a worker share one copy of the network, and would record each other's layers
+
+
+def rows_of(n: int, client: object, most: int, multiple: int = 1, begin: int = 0) -> list[slice]:
+    """begin ... n in blocks of `most` rows or fewer, enough of them for the threads of all workers."""
+    threads = max(1, sum(client.nthreads().values()))
+    size = min(most, -(-(n - begin) // (BLOCKS_A_THREAD * threads)))
+    size = max(1, -(-size // multiple)) * multiple
+    return [slice(start, min(start + size, n)) for start in range(begin, n, size)]
+
+
+def spread(client: object, function: object, blocks: Sequence[slice], *arguments: object):
+    """Block and result of ``function(block, *arguments)`` for each block, as the workers finish."""
+    from distributed import as_completed
+
+    futures = {client.submit(function, block, *arguments, pure=False): block for block in blocks}
+    try:
+        for future, result in as_completed(futures, with_results=True):
+            block = futures.pop(future)
+            future.release()
+            yield block, result
+    finally:
+        for future in futures:  # none, unless a block failed or the caller stopped
+            future.cancel()
+
+
+# --- neighbours
+
+def knn_graph_there(client: object, x: object, k: int, device: object, memory: float) -> NeighborGraph:
+    """What `knn_graph` does when it is given a client.
+
+    Each block of rows is compared with all rows: twice the products that one machine needs, which compares each pair
+    once, but nothing has to be put together at the end.
+    """
+    path = file_of(x)
+    here = as_rows(path)
+    n = len(here)
+    check_count(k, n)
+    distances, indices = np.empty((n, k), np.float32), np.empty((n, k), np.int32)
+    described = (tuple(here.shape), str(here.dtype))
+    # `memory` bounds the blocks as it does on one machine: see `Blocks`.
+    blocks = rows_of(n, client, most=max(16, int((memory / 16) ** 0.5)))
+    with progress_bar(total=n, desc="neighbours", unit="row") as progress:
+        for rows, found in spread(client, rows_of_graph, blocks, str(path), described, k, device, memory):
+            distances[rows], indices[rows] = found
+            progress.update(rows.stop - rows.start)
+    return NeighborGraph(distances, indices)
+
+
+def rows_of_graph(rows: slice, path: str, described: tuple, k: int, device: str | None,
+                  memory: float) -> tuple[np.ndarray, np.ndarray]:
+    """Runs on a worker: distances and indices of the neighbours of some rows."""
+    try:
+        x = as_rows(path)
+    except OSError as error:
+        raise FileNotFoundError(f"a worker cannot read {path} ({error}): use a disk that all workers see") from None
+    if (tuple(x.shape), str(x.dtype)) != described:
+        raise ValueError(f"{path} holds other data for a worker than for the client: share one disk")
+    data = Blocks(x, torch.device(device or "cpu"), memory)
+    with full_precision(data.device):
+        distances, indices = refine(data, k, *nearest_of_rows(data, rows, min(k + 4, len(x) - 1)), rows.start)
+    return distances.astype(np.float32), indices.astype(np.int32)
+
+
+def file_of(x: object) -> Path:
+    """The absolute path of the ``.npy`` file that x is; TypeError or ValueError if it is none."""
+    if isinstance(x, (str, os.PathLike)):
+        return Path(x).absolute()
+    remedy = "save it with np.save and give the path"
+    if not isinstance(x, np.memmap) or x.filename is None:
+        raise TypeError(f"x is a {type(x).__name__} in the memory of this process, where no worker sees it: {remedy}")
+    try:
+        whole = np.load(x.filename, mmap_mode="r", allow_pickle=False)
+    except ValueError:
+        raise ValueError(f"x is mapped from {x.filename}, which is no .npy file: {remedy}") from None
+    # A part of a map still names the file of the whole.
+    if (whole.shape, whole.dtype, whole.strides) != (x.shape, x.dtype, x.strides):
+        raise ValueError(f"x is only a part of {x.filename}: {remedy}")
+    return Path(x.filename).absolute()
+
+
+# --- activations
+
+@dataclass(frozen=True)
+class Job:
+    """What each worker gets once. In a class of its own it is pickled; Dask would take a bare network apart."""
+
+    model: nn.Module
+    images: Sequence
+    layers: Mapping[str, str]
+
+
+def extract_there(client: object, model: nn.Module, images: Sequence, layers: Mapping[str, str], out: Path, plan: dict,
+                  done: int, batch_size: int, shape: torch.Size, device: str | None) -> None:
+    """The images from `done` on, written by the workers into the files that `begin` has made."""
+    blocks = rows_of(plan["n"], client, most=32 * batch_size, multiple=batch_size, begin=done)
+    # One copy for each worker: while one of them lives no copy is lost for good.
+    [job] = client.scatter([Job(model.cpu(), images, dict(layers))], broadcast=True, hash=False)
+    stops = {block.start: block.stop for block in blocks}
+    finished = set()
+    with progress_bar(total=plan["n"], initial=done, desc="activations", unit="image") as progress:
+        for block, _ in spread(client, extract_rows, blocks, job, str(out.absolute()), plan, batch_size, shape,
+                               device):
+            finished.add(block.start)
+            while done in finished:
+                done = stops[done]
+            # What is finished beyond a gap is done again after an interruption.
+            write_manifest(out, {**plan, "done": done})
+            progress.update(block.stop - block.start)
+
+
+def extract_rows(block: slice, job: Job, out: str, plan: dict, batch_size: int, shape: torch.Size,
+                 device: str | None) -> None:
+    """Runs on a worker: some of the images, into the rows of the files that are theirs."""
+    arrays = {name: open_rows(Path(out), plan, name, writable=True) for name in job.layers}
+    remaining = Remaining(job.images, 0, shape)
+    where = best_device() if device is None else torch.device(device)
+    with HOOKS, forwarding(job.model, job.layers, plan["dtype"], where, plan["autocast"]) as (forward, _):
+        for start in range(block.start, block.stop, batch_size):
+            stop = min(start + batch_size, block.stop)
+            for name, rows in forward(torch.stack([remaining[i] for i in range(start, stop)])).items():
+                arrays[name][start:stop] = rows
+    for array in arrays.values():
+        array.flush()
