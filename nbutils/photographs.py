@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .drawing import draw, load_things
+from .drawing import draw
+from .things import load_things
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 TINY_IMAGENET = ("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de")  # its MD5

@@ -8,6 +8,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
 from nbutils import datasets
 from nbutils.datasets import gaussian_mixture, load_atlas, manifold, mixture_log_density
