@@ -134,22 +134,27 @@ def train(model: nn.Module, images: torch.Tensor, labels: Sequence[int], *, epoc
         while len(losses) < steps:
             order = torch.randperm(len(images), generator=shuffle)
             for batch in order[:per_epoch * batch_size].split(batch_size)[:steps - len(losses)]:
-                model.train()
                 seen = images[batch].to(device, memory_format=torch.channels_last)
-                loss = F.cross_entropy(model(seen), labels[batch].to(device))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+                losses.append(learn(model, optimizer, seen, labels[batch].to(device)))
                 schedule.step()
-                losses.append(loss.item())
                 if not np.isfinite(losses[-1]):
                     raise ValueError(f"rate={rate}: the loss is infinite after {len(losses)} batches; "
                                      "use a smaller rate")
-                model.eval()
                 watch(len(losses) / per_epoch)
                 progress.set_postfix(loss=f"{losses[-1]:.2f}", refresh=False)
                 progress.update()
     return losses
+
+
+def learn(model: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """One step down from where the network is wrong about a batch. Returns the loss before the step."""
+    model.train()
+    loss = F.cross_entropy(model(images), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    model.eval()
+    return loss.item()
 
 
 def predict(model: nn.Module, images: torch.Tensor) -> np.ndarray:
