@@ -120,10 +120,11 @@ def unpack(archive: str | os.PathLike, sha256_expected: str | None = None) -> Pa
     note = folder / NOTE
     if folder.exists() and not note.exists():
         raise FileExistsError(f"{folder} was not unpacked by this function: open the folder itself, or move it away")
-    known = sha256_expected or (note.read_text().split()[0] if note.exists() else found)
-    if found != known:
-        raise ValueError(f"{archive} has the SHA-256 {found}, not {known}: fetch it again; if you trust this one, "
-                         f"delete {folder}")
+    noted = note.read_text().split()[0] if note.exists() else found
+    for known in ((sha256_expected or found).lower(), noted):
+        if found != known:
+            raise ValueError(f"{archive} has the SHA-256 {found}, not {known}: fetch it again; if you trust this one, "
+                             f"delete {folder}")
     if note.exists():
         return folder
     part = folder.with_name(FOLDER + ".part")

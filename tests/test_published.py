@@ -220,11 +220,13 @@ def test_hash(archive, capsys):
     with pytest.raises(ValueError, match=f"has the SHA-256 {right}, not {'0' * 64}: fetch it again"):
         published.unpack(archive, "0" * 64)
     assert found_beside(archive) == [ARCHIVE]
-    folder = published.unpack(archive, right)
+    folder = published.unpack(archive, right.upper())
     assert capsys.readouterr().out == "", "nothing new to tell"
     rewrite(archive, lambda members: members.update(note=b"x"))
     with pytest.raises(ValueError, match=f"not {right}: fetch it again; if you trust this one, delete {folder}"):
         published.unpack(archive)
+    with pytest.raises(ValueError, match=f"not {right}"):
+        published.unpack(archive, sha256(archive))  # the right archive, but what lies there is from another
     for file in folder.iterdir():
         file.unlink()
     folder.rmdir()
