@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
@@ -35,13 +37,19 @@ def analyse_layer(graph: NeighborGraph, output: NeighborGraph, labels: np.ndarra
         "overlap_labels": label_overlap(graph, labels, K), "overlap_output": neighborhood_overlap(graph, output, K)}
 
 
-def analyse(atlas: Atlas) -> list[dict]:
-    """`analyse_layer` for all published layers; kept beside the graphs after each layer, and not done again.
+def analyse(atlas: Atlas, keep: str | os.PathLike | None = None) -> list[dict]:
+    """`analyse_layer` for all published layers; kept in a file after each layer, and not done again.
 
     What was kept counts only as long as the graphs and the version of this package are the same.
+
+    Parameters
+    ----------
+    atlas : what `published.open_graphs` gives.
+    keep : the file, by default ``analysis.json`` beside the graphs.
     """
     folder = atlas.graphs.folder
-    kept = json.loads((folder / KEPT).read_text()) if (folder / KEPT).exists() else {}
+    file = Path(keep or folder / KEPT)
+    kept = json.loads(file.read_text()) if file.exists() else {}
     last, output = atlas.layers[-1], None
     made_by = [__version__, sha256(folder / file_name(last))]
     rows = []
@@ -51,7 +59,7 @@ def analyse(atlas: Atlas) -> list[dict]:
             output = output or atlas.graphs[last]
             graph = output if layer == last else atlas.graphs[layer]
             kept[layer] = {"made_of": made_of, **analyse_layer(graph, output, atlas.labels, atlas.meta["families"])}
-            write_json(folder / KEPT, kept)
+            write_json(file, kept)
         row = {key: kept[layer][key] for key in kept[layer] if key != "made_of"}
         rows.append({"checkpoint": float(layer), **row, "planted": atlas.meta["planted"]})
     return rows

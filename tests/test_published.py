@@ -10,6 +10,7 @@ import http.server
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def test_layout_of_the_paper():
 
 def test_archive_is_opened_one_layer_at_a_time(archive, capsys):
     atlas = published.open_graphs(archive, SMALL)
-    assert sha256(archive) in capsys.readouterr().out, "printed at first use"
+    assert atlas.meta["sha256"] == sha256(archive) and capsys.readouterr().out == "", "a planted one has no news"
     assert atlas.layers == CHECKPOINTS == tuple(atlas.graphs) and len(atlas.graphs) == 11
     assert len(atlas.labels) == len(atlas.files) == SMALL.n and len(atlas.class_names) == 24
     graph = atlas.graphs["97"]
@@ -116,8 +117,9 @@ def test_shared_counts_the_others_in_all_groupings():
 
 
 def test_folder_unpacked_by_hand(archive, tmp_path):
-    with tarfile.open(archive) as tar:
-        tar.extractall(tmp_path / "mine", filter="data")
+    (tmp_path / "mine").mkdir()
+    shutil.move(published.unpack(archive), tmp_path / "mine" / FOLDER)
+    (tmp_path / "mine" / FOLDER / NOTE).unlink()
     for path in (tmp_path / "mine", tmp_path / "mine" / FOLDER):
         assert published.open_graphs(path, SMALL).graphs["0"].n == SMALL.n
     (tmp_path / "mine" / FOLDER / "layer_34.npz").unlink()
@@ -182,6 +184,7 @@ DAMAGES = {
     "a layer missing": (members(lambda m: m.pop(f"{FOLDER}/layer_97.npz")), r"lacks layer_97\.npz"),
     "a path that climbs": (members(lambda m: m.update({"../climbed.npz": b"x"})), UNSAFE),
     "a path that climbs from inside": (members(lambda m: m.update({f"{FOLDER}/../../climbed": b"x"})), UNSAFE),
+    "a path from the root": (members(lambda m: m.update({"/climbed.npz": b"x"})), UNSAFE),
     "a link out": (members(lambda m: m.update({"a": special(tarfile.SYMTYPE)})), UNSAFE),
     "a link inside": (members(lambda m: m.update({"a": special(tarfile.SYMTYPE, target="layer_1.npz")})), UNSAFE),
     "a hard link": (members(lambda m: m.update({"a": special(tarfile.LNKTYPE, target="maxk_30/layer_1.npz")})), UNSAFE),
@@ -203,7 +206,7 @@ def test_what_does_not_belong_is_not_written(archive):
     def clutter(members):
         for name in list(members):
             members["./" + name] = members.pop(name)
-        members |= {f"{FOLDER}/._layer_0.npz": b"x", f"{FOLDER}/.DS_Store": b"x", "/tmp/absolute": b"x", "notes": b"x"}
+        members |= {f"{FOLDER}/._layer_0.npz": b"x", f"{FOLDER}/.DS_Store": b"x", "notes/layer_0.npz": b"x"}
 
     rewrite(archive, clutter)
     folder = published.unpack(archive)
@@ -212,20 +215,25 @@ def test_what_does_not_belong_is_not_written(archive):
 
 
 def test_hash(archive, capsys):
+    rewrite(archive, lambda members: members.pop(f"{FOLDER}/{PLANTED}"))
     right = sha256(archive)
     with pytest.raises(ValueError, match=f"has the SHA-256 {right}, not {'0' * 64}: fetch it again"):
         published.unpack(archive, "0" * 64)
     assert found_beside(archive) == [ARCHIVE]
-    folder = published.unpack(archive, right)
+    folder = published.unpack(archive, right.upper())
     assert capsys.readouterr().out == "", "nothing new to tell"
     rewrite(archive, lambda members: members.update(note=b"x"))
     with pytest.raises(ValueError, match=f"not {right}: fetch it again; if you trust this one, delete {folder}"):
         published.unpack(archive)
+    with pytest.raises(ValueError, match=f"not {right}"):
+        published.unpack(archive, sha256(archive))  # the right archive, but what lies there is from another
     for file in folder.iterdir():
         file.unlink()
     folder.rmdir()
+    capsys.readouterr()
     published.unpack(archive)
     assert (folder / NOTE).read_text().split()[0] == sha256(archive) != right
+    assert sha256(archive) in capsys.readouterr().out, "printed at first use"
 
 
 def test_a_folder_of_somebody_else_is_left_alone(archive):
@@ -419,7 +427,8 @@ def test_analysis_that_was_killed_goes_on(folder, monkeypatch):
     assert len(done) == 8
     assert ledger.analyse(atlas) == rows and len(done) == 8, "nothing is done again"
     (folder / ledger.KEPT).unlink()
-    assert ledger.analyse(atlas) == rows, "the same as in one go"
+    assert ledger.analyse(atlas, folder.parent / "elsewhere.json") == rows, "the same as in one go"
+    assert not (folder / ledger.KEPT).exists() and ledger.analyse(atlas, folder.parent / "elsewhere.json") == rows
 
 
 def test_what_was_kept_is_of_these_graphs_and_this_version(folder, monkeypatch):
