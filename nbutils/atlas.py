@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from . import datasets, models, photographs
-from .activations import best_device, extract, file_stem
+from .activations import best_device, extract, file_stem, image_of
 from .neighbors import NeighborGraph, knn_graph
 
 
@@ -58,8 +58,8 @@ def build(network: models.Network, images: datasets.ImageFolder, out: Path, *, l
     if not 1 <= k < len(images):
         raise ValueError(f"k={k} must lie in 1 ... n - 1 = {len(images) - 1}")
     scratch = scratch or out.with_name(out.name + ".activations")
-    store = extract(network.model, images, chosen, scratch, workers=workers, device=device, autocast=autocast,
-                    client=client)
+    store = extract(network.model, images, chosen, scratch, batch_size=batch_of(images), workers=workers,
+                    device=device, autocast=autocast, client=client)
     where = device if device is not None or client is not None else best_device()
     described = {}
     out.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,8 @@ def layer_graphs(network: models.Network, images: Sequence, k: int = 30, layers:
     """
     chosen = {name: network.layers[name] for name in checked(layers or list(network.layers), network)}
     with TemporaryDirectory() as folder:
-        store = extract(network.model, images, chosen, folder, batch_size=256, device=device, autocast=autocast)
+        store = extract(network.model, images, chosen, folder, batch_size=batch_of(images), device=device,
+                        autocast=autocast)
         return {name: knn_graph(store[name], k, device=device or best_device()) for name in chosen}
 
 
@@ -137,22 +138,23 @@ def estimate(network: models.Network, images: Sequence, *, layers: Sequence[str]
 
     Parameters
     ----------
-    batches : batches of 32 images, spread over all, that are timed, after one more to warm up.
+    batches : batches of images, spread over all, that are timed, after one more to warm up.
     out : where the atlas would be, for the free space of its disk.
     """
     chosen = {name: network.layers[name] for name in checked(layers or list(network.layers), network)}
     where, n = torch.device(device) if device is not None else best_device(), len(images)
-    some = np.linspace(0, n - 1, min(n, 32 * batches)).astype(int).tolist()
+    batch = batch_of(images)
+    some = np.linspace(0, n - 1, min(n, batch * batches)).astype(int).tolist()
     with TemporaryDirectory() as folder:
-        options = dict(workers=workers, device=where, autocast=autocast)
-        extract(network.model, Picked(images, some[:32]), chosen, Path(folder) / "warm", **options)
+        options = dict(batch_size=batch, workers=workers, device=where, autocast=autocast)
+        extract(network.model, Picked(images, some[:batch]), chosen, Path(folder) / "warm", **options)
         start = time.perf_counter()
         shapes = extract(network.model, Picked(images, some), chosen, Path(folder) / "trial", **options).shapes
         seconds = (time.perf_counter() - start) * n / len(some)
     features = {name: int(np.prod(shape)) for name, shape in shapes.items()}
     weights = sum(value.nbytes for value in network.model.state_dict().values())
     # Of a batch: each layer's output, the copy that is kept, and rows on their way to the disk. Of a graph: its blocks.
-    running = weights + 32 * sum(features.values()) * (4 + 4 + 2 * 2)
+    running = weights + batch * sum(features.values()) * (4 + 4 + 2 * 2)
     free = shutil.disk_usage(next(p for p in [Path(out).absolute(), *Path(out).absolute().parents] if p.exists())).free
     return Estimate(n, len(chosen), where.type.upper(), seconds,
                     sum(graph_seconds(n, d, k, where) for d in features.values()),
@@ -206,6 +208,11 @@ def summary(atlas: datasets.Atlas, out: Path, scratch: Path, seconds: float) -> 
         f"{len(atlas.class_names)} categories in {len(shapes)} layers of {atlas.meta['network']}.", *lines,
         f"Atlas: {out} ({used[0]}). Open it with datasets.load_atlas({str(out)!r}); share it by copying the folder.",
         f"Activations: {scratch} ({used[1]}). Delete them when the atlas is as you want it."])
+
+
+def batch_of(images: Sequence) -> int:
+    """Images to a batch: 32 of 224 x 224 pixels or more, and up to 256 that are smaller."""
+    return 32 * max(1, min(8, 3 * 224 * 224 // image_of(images[0]).numel()))
 
 
 def checked(layers: Sequence[str], network: models.Network) -> Sequence[str]:

@@ -110,7 +110,8 @@ def layer_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     """
     from .activations import recording
 
-    picture = network.transform(Image.new("RGB", (320, 320), (128, 128, 128)))[None]
+    with torch.device("cpu"):
+        picture = network.transform(Image.new("RGB", (320, 320), (128, 128, 128)))[None]
     device = next(network.model.parameters()).device
     with recording(network.model, network.layers) as outputs, torch.inference_mode():
         network.model(picture.to(device))

@@ -14,9 +14,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .drawing import draw
-from .things import load_things
-
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 TINY_IMAGENET = ("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de")  # its MD5
 
@@ -71,6 +68,8 @@ def photographs(source: str | os.PathLike, transform: Callable[[Image.Image], to
 
 
 def _drawn(root: Path) -> Path:
+    from .datasets import draw, load_things
+
     def make(folder: Path) -> None:
         things = load_things()
         pictures = draw(things, 3300, seed=9)

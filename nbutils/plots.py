@@ -52,6 +52,18 @@ def layer_profile(layers: Sequence[str], series: Mapping[str, Sequence[float]], 
     return ax
 
 
+def layer_sizes(shapes: Mapping[str, Sequence[int]], ax: Axes | None = None) -> Axes:
+    """A network from top to bottom: a bar for each layer, as long as it has features, with its shape."""
+    ax = ax or plt.subplots(figsize=(7.5, 0.32 * len(shapes) + 1))[1]
+    features = [int(np.prod(shape)) for shape in shapes.values()]
+    bars = ax.barh(np.arange(len(shapes)), features, color=COLOURS[0], height=0.7)
+    ax.bar_label(bars, [" x ".join(map(str, shape)) for shape in shapes.values()], padding=4, fontsize=9)
+    ax.set_yticks(np.arange(len(shapes)), list(shapes))
+    ax.set(xscale="log", xlabel="features of one image", xlim=(min(features) / 4, max(features) * 12))
+    ax.invert_yaxis()
+    return ax
+
+
 def image_grid(images: Sequence[np.ndarray | Image.Image], titles: Sequence[str], columns: int = 4) -> Figure:
     """Pictures in rows, each under its title; arrays (height, width) are drawn as maps."""
     rows = -(-len(images) // columns)

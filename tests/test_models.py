@@ -286,9 +286,9 @@ def test_preprocessing_can_be_sent_to_worker_processes(name):
 def test_shapes_without_weights_or_memory():
     with torch.device("meta"):
         network = models.load("resnet152", "random")
-    assert next(network.model.parameters()).device.type == "meta"
-    shapes = models.layer_shapes(network)
-    assert list(shapes) == ["input", "stem", *stages(4), "pool", "logits"]
+        assert next(network.model.parameters()).device.type == "meta"
+        shapes = models.layer_shapes(network)
+    assert shapes == models.layer_shapes(network) and list(shapes) == ["input", "stem", *stages(4), "pool", "logits"]
     assert shapes["input"] == (3, 224, 224) and shapes["stage 3"] == (1024, 14, 14) and shapes["logits"] == (1000,)
 
 

@@ -263,3 +263,12 @@ def test_figures_have_a_light_face_of_their_own():
     figure = plt.figure()
     assert figure.get_facecolor() == matplotlib.colors.to_rgba("white")
     assert plt.rcParams["savefig.facecolor"] == "white"
+
+
+def test_a_bar_for_each_layer_with_its_shape():
+    shapes = {"input": (3, 32, 32), "pool": (48, 1, 1), "logits": (33,)}
+    ax = plots.layer_sizes(shapes)
+    assert [bar.get_width() for bar in ax.patches] == [3072, 48, 33]
+    assert [text.get_text() for text in ax.texts] == ["3 x 32 x 32", "48 x 1 x 1", "33"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == list(shapes)
+    assert ax.yaxis_inverted(), "the input is on top"

@@ -1,0 +1,86 @@
+"""The scales: what each of them opens, that it does what it says, and what is missing is named."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from test_atlas import draw, network
+
+from nbutils import datasets, models, photographs, scales
+
+
+def test_the_atlas_needs_nothing(tmp_path):
+    choice = scales.choose("atlas", folder=tmp_path)
+    made = choice.build(layers=["logits"])
+    assert choice.images is None and made.name == "caltech101-efficientnet_lite0" and made.graphs["pool"].k == choice.k
+    assert choice.shapes["stem"] == (32, 112, 112) and list(choice.shapes) == list(made.layers)
+    assert "othing to download" in choice.estimate()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="network: the graphs of the scale 'atlas' are made"):
+        scales.choose("atlas", "resnet152")
+
+
+def test_the_drawn_scale(tmp_path):
+    choice = scales.choose("drawn", folder=tmp_path)
+    assert len(choice.images) == 3300 and choice.network.name == "small" and choice.images[0].shape == (3, 32, 32)
+    assert choice.shapes["block 7"] == (48, 4, 4) and choice.name == "drawn"
+    some = dataclasses.replace(choice, images=choice.images.choose(4, 10), k=5)
+    made = some.build(layers=["pool", "logits"])
+    again = some.build(layers=["logits", "pool"])
+    other = some.build(layers=["logits"])
+    assert made.meta == again.meta and made.name == again.name != other.name, "other layers, another folder"
+    assert made.name.startswith("drawn-small-") and made.graphs["logits"].k == 5
+    needs = some.estimate(layers=["pool", "logits"], batches=1)
+    assert needs.images == 40 and needs.activations_bytes == 2 * 40 * (48 + 33)
+
+
+def test_a_folder_and_a_network_of_ones_own(tmp_path):
+    folder = draw(tmp_path / "holiday")
+    choice = scales.choose(folder, network(), folder=tmp_path / "my")
+    assert choice.name == "holiday" and choice.images.class_names == ("blue", "green", "red")
+    made = dataclasses.replace(choice, k=4).build(device="cpu")
+    assert datasets.load_atlas(tmp_path / "my" / made.name).layers == tuple(network().layers)
+
+
+def test_the_paper_scale_takes_its_share_of_imagenet(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    few = dataclasses.replace(scales.SCALES["paper"], categories=2, per_category=3)
+    assert (scales.SCALES["paper"].categories, scales.SCALES["paper"].per_category) == (300, 300)
+    monkeypatch.setitem(scales.SCALES, "paper", few)
+    for name in ("n01440764", "n02084071", "n02121808"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for i in range(int(rng.integers(3, 6))):
+            photographs.Image.new("RGB", (10, 10)).save(tmp_path / "train" / name / f"{i}.JPEG")
+    choice = scales.choose("paper", network(), folder=tmp_path / "my", imagenet=tmp_path / "train")
+    assert len(choice.images) == 6 and len(choice.images.class_names) == 2
+    monkeypatch.setenv("IMAGENET", str(tmp_path / "train"))
+    assert scales.choose("paper", network(), folder=tmp_path / "my").images.files == choice.images.files
+    monkeypatch.delenv("IMAGENET")
+    for missing in (None, tmp_path / "nowhere"):
+        with pytest.raises(FileNotFoundError, match="the paper's scale needs the folder `train` of ImageNet"):
+            scales.choose("paper", network(), imagenet=missing)
+
+
+def test_what_there_is_not():
+    with pytest.raises(FileNotFoundError, match=r"scale='no folder' is neither one of \['drawn', 'atlas'"):
+        scales.choose("no folder")
+    with pytest.raises(ValueError, match="resnet9999"):
+        scales.choose("drawn", "resnet9999")
+
+
+def gigabytes(name, images, weights="random"):
+    with torch.device("meta"):
+        shapes = models.layer_shapes(models.load(name, weights))
+    return sum(2 * images * np.prod(shape) for shape in shapes.values()) / 1e9
+
+
+@pytest.mark.parametrize("scale, network, images", [
+    ("photographs", "efficientnet_lite0", photographs.SOURCES["caltech101"].images), ("paper", "resnet152", 90_000)])
+def test_the_disk_that_is_announced_is_what_the_activations_take(scale, network, images):
+    announced = float(scales.SCALES[scale].takes.split(" GB of disk")[0].split()[-1])
+    needed = gigabytes(network, images)
+    assert needed <= announced <= 1.3 * needed
+    assert scales.SCALES[scale].network == network
