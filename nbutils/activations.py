@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,8 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .models import INPUT, fingerprint
 from .progress import progress_bar
-
-MANIFEST = "manifest.json"
+from .store import ActivationStore, file_stem, open_rows, read_manifest, write_manifest
 
 
 def best_device() -> torch.device:
@@ -31,12 +28,14 @@ def best_device() -> torch.device:
 
 
 @contextmanager
-def recording(model: nn.Module, layers: Mapping[str, str]) -> Iterator[dict[str, torch.Tensor]]:
+def recording(model: nn.Module, layers: Mapping[str, str],
+              dtype: torch.dtype | None = None) -> Iterator[dict[str, torch.Tensor]]:
     """Record what the layers output while the block runs; the hooks are removed however the block ends.
 
     Parameters
     ----------
     layers : from any name to the path of a module of `model`; the path ``""`` records the input of the network.
+    dtype : what the outputs are converted to; by default they stay what they are.
 
     Yields
     ------
@@ -57,7 +56,7 @@ def recording(model: nn.Module, layers: Mapping[str, str]) -> Iterator[dict[str,
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"layer {name!r} outputs a {type(value).__name__}, not a tensor: choose a module inside it")
         # Some modules work in place on what the one before them returned: keep a copy, not a view.
-        outputs[name] = value.detach().clone()
+        outputs[name] = value.detach().to(dtype or value.dtype, copy=True)
 
     try:
         for name, path in layers.items():
@@ -72,80 +71,6 @@ def recording(model: nn.Module, layers: Mapping[str, str]) -> Iterator[dict[str,
     finally:
         for hook in hooks:
             hook.remove()
-
-
-class ActivationStore(Mapping):
-    """Activations on disk: a mapping from layer name to a read-only memory map (n, features).
-
-    `shapes` gives each layer's shape before it was flattened, `n` the number of images.
-
-    Raises
-    ------
-    FileNotFoundError
-        If `path` holds no store.
-    ValueError
-        If extraction has not finished, or a file is missing or has been cut short.
-    """
-
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
-        manifest = read_manifest(self.path)
-        if manifest is None:
-            raise FileNotFoundError(f"path={str(path)!r} holds no activations: run extract(...) with out=path")
-        self.n: int = manifest["n"]
-        self.shapes = {name: tuple(layer["shape"]) for name, layer in manifest["layers"].items()}
-        if manifest["done"] < self.n:
-            raise ValueError(f"path={str(path)!r}: only {manifest['done']} of {self.n} images are done; "
-                             "run extract(...) again with the same arguments to resume")
-        self._manifest = manifest
-        for name in self:
-            self[name]
-
-    def __getitem__(self, layer: str) -> np.memmap:
-        if layer not in self.shapes:
-            raise KeyError(f"layer {layer!r} is not in the store; it has {list(self)}")
-        return open_rows(self.path, self._manifest, layer)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.shapes)
-
-    def __len__(self) -> int:
-        return len(self.shapes)
-
-
-def open_rows(path: Path, manifest: dict, layer: str, writable: bool = False) -> np.memmap:
-    """The rows (n, features) of one layer, mapped; ValueError if the file is not what the manifest says."""
-    described = manifest["layers"][layer]
-    file = path / described["file"]
-    try:
-        # Always first to read: opened to write, a file that was cut short would be filled up with zeros.
-        rows = np.load(file, mmap_mode="r", allow_pickle=False)
-        if rows.shape != (manifest["n"], math.prod(described["shape"])) or rows.dtype != manifest["dtype"]:
-            raise ValueError(f"it has the shape {rows.shape} and dtype {rows.dtype}")
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"layer {layer!r}: {file} is missing or damaged ({error}); "
-                         "delete the folder and extract again") from error
-    return np.load(file, mmap_mode="r+", allow_pickle=False) if writable else rows
-
-
-def read_manifest(path: Path) -> dict | None:
-    file = path / MANIFEST
-    if not file.exists():
-        return None
-    try:
-        manifest = json.loads(file.read_text())
-        if not {"n", "done", "dtype", "layers"} <= manifest.keys():
-            raise ValueError(f"it has only {list(manifest)}")
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{file} is damaged ({error}); delete the folder and extract again") from error
-    return manifest
-
-
-def write_manifest(path: Path, manifest: dict) -> None:
-    # A rename is atomic: whoever reads the manifest sees the old one or the new one, never half of it.
-    temporary = path / (MANIFEST + ".part")
-    temporary.write_text(json.dumps(manifest, indent=1))
-    os.replace(temporary, path / MANIFEST)
 
 
 def extract(model: nn.Module, images: Sequence, layers: Mapping[str, str], out: str | os.PathLike, *,
@@ -217,7 +142,7 @@ def forwarding(model: nn.Module, layers: Mapping[str, str], dtype: str, device: 
     model = model.to(device, memory_format=torch.channels_last).eval()
     shapes: dict[str, torch.Size] = {}
     precision = torch.autocast(device.type, getattr(torch, autocast or "bfloat16"), enabled=autocast is not None)
-    with recording(model, layers) as outputs, torch.inference_mode(), precision:
+    with recording(model, layers, getattr(torch, dtype)) as outputs, torch.inference_mode(), precision:
         def forward(batch: torch.Tensor) -> dict[str, np.ndarray]:
             if batch.ndim == 4:
                 batch = batch.contiguous(memory_format=torch.channels_last)
@@ -285,20 +210,17 @@ def image_of(item: object) -> torch.Tensor:
     return torch.as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
 
 
-def file_stem(layer: str) -> str:
-    return re.sub(r"[^\w.-]", "_", layer)
-
-
 def to_rows(name: str, value: torch.Tensor | None, images: int, dtype: str) -> np.ndarray:
-    """A batch of outputs as rows (images, features) in `dtype`, channels first; ValueError where that cannot be."""
+    """A batch of outputs in `dtype` as rows (images, features), channels first; ValueError where that cannot be."""
     if value is None:
         raise ValueError(f"layer {name!r} does not run when the network does: choose another module")
     if value.ndim < 1 or len(value) != images:
         raise ValueError(f"layer {name!r} outputs the shape {tuple(value.shape)} for {images} images: "
                          "choose a module whose first axis is the image")
-    rows = value.contiguous().flatten(1).to(getattr(torch, dtype)).cpu()
-    if not torch.isfinite(rows).all():
-        remedy = "use dtype='float32'" if torch.isfinite(value).all() else "check the weights and the images"
+    rows = value.contiguous().flatten(1).cpu()
+    if not all(map(math.isfinite, rows.aminmax())):  # one pass over the rows, where isfinite makes four
+        too_large = dtype == "float16" and not rows.isnan().any()
+        remedy = "use dtype='float32'" if too_large else "check the weights and the images"
         raise ValueError(f"layer {name!r} has values that are NaN or infinite in {dtype}: {remedy}")
     return rows.numpy()
 

@@ -28,8 +28,9 @@ import numpy as np
 import torch
 
 from . import datasets, models, photographs
-from .activations import best_device, extract, file_stem, image_of
+from .activations import best_device, extract, image_of
 from .neighbors import NeighborGraph, knn_graph
+from .store import file_stem
 
 
 def build(network: models.Network, images: datasets.ImageFolder, out: Path, *, layers: Sequence[str] | None = None,
@@ -174,13 +175,19 @@ class Picked(torch.utils.data.Dataset):
         return self.images[self.which[i]]
 
 
-@cache
 def graph_seconds(n: int, features: int, k: int, device: torch.device) -> float:
-    """How long `knn_graph` of (n, features) will take, from noise of at most 2,000 rows and 4,096 features."""
-    x = torch.randn(min(n, 2000), min(features, 4096), generator=torch.Generator().manual_seed(0)).half()
+    """How long `knn_graph` of (n, features) will take, rather too long, from what a part of it takes."""
+    rows, columns = min(n, 8000), min(features, 1024)
+    return noise_seconds(rows, columns, min(k, rows - 1), device) * (n / rows) ** 2 * features / columns
+
+
+@cache
+def noise_seconds(n: int, features: int, k: int, device: torch.device) -> float:
+    """How long `knn_graph` of noise (n, features) takes."""
+    x = torch.randn(n, features, generator=torch.Generator().manual_seed(0)).half()
     start = time.perf_counter()
-    knn_graph(x, min(k, len(x) - 1), device=device)
-    return (time.perf_counter() - start) * (n / len(x)) ** 2 * features / x.shape[1]
+    knn_graph(x, k, device=device)
+    return time.perf_counter() - start
 
 
 def duration(seconds: float) -> str:

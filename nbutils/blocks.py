@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -10,24 +12,48 @@ import torch
 
 from .progress import progress_bar
 
+CACHED = 3072  # rows of a block: with more of them a processor has less use of its caches
 FEATURES = 2048  # at a time: a sum over more of them would lose digits in float32
 FLOAT32_HOLDS = (torch.float32, torch.float16, torch.bfloat16, torch.int16, torch.int8, torch.uint8, torch.bool)
 
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Products of float32 in float32, whatever the caller has chosen: no TF32, no autocast."""
+    """Products of float32 in float32, whatever the caller has chosen: no TF32, no autocast.
+
+    Nor inference mode, of which other threads would know nothing.
+    """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        with torch.autocast(device.type, enabled=False):
+        with torch.autocast(device.type, enabled=False), torch.inference_mode(False), torch.no_grad():
             yield
     finally:
         torch.set_float32_matmul_precision(before)
 
 
+def most_rows(n: int, device: torch.device, memory: float, threads: int) -> int:
+    """Rows of a block, such that `threads` can each work on a pair of blocks."""
+    fit = max(16, (memory / threads / 16) ** 0.5)  # a quarter of the memory for the closeness of two blocks
+    enough = max(256, n / (2 * threads**0.5))  # for about two pairs of blocks for each thread
+    return int(min(n, fit, enough, CACHED if device.type == "cpu" else n))
+
+
+@contextmanager
+def one_thread_each(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads in each of which torch keeps to that thread, whereas outside it divides its work over all."""
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
+
+
 class Blocks:
     """Reads x (n, d) in blocks of rows and features, centred, in float32, and multiplies them.
+
+    As many `threads` as are stated may ask for products at a time, and share the memory.
 
     Raises
     ------
@@ -35,18 +61,15 @@ class Blocks:
         If x has NaN or infinite values, or values whose squares float32 cannot hold.
     """
 
-    def __init__(self, x: torch.Tensor, device: torch.device, memory: float):
-        self.x, self.device, self.memory = x, device, memory
+    def __init__(self, x: torch.Tensor, device: torch.device, memory: float, threads: int):
+        self.x, self.device, self.memory, self.threads = x, device, memory, threads
         n, d = x.shape
-        # A quarter of the memory for the closeness of two blocks, a quarter for what is multiplied. The rest is for
-        # what reading takes, and for what is found in a strip of the block.
-        self.rows = int(min(n, max(16, (memory / 16) ** 0.5)))
-        self.strip = max(16, -(-self.rows // 16))
-        self.features = int(min(d, FEATURES, max(16, memory / 32 / self.rows - 2)))
+        self.rows = most_rows(n, device, memory, threads)
+        # A quarter of the memory for what is multiplied. Half is for what reading takes, and for what is found.
+        self.features = int(min(d, FEATURES, max(16, memory / threads / 32 / self.rows - 2)))
         self.blocks = [slice(start, min(start + self.rows, n)) for start in range(0, n, self.rows)]
         self.columns = [slice(start, min(start + self.features, d)) for start in range(0, d, self.features)]
-        self.product = torch.empty(self.rows * self.rows, device=device)
-        self.left, self.right = (torch.empty(self.rows * (self.features + 2), device=device) for _ in range(2))
+        self.own = threading.local()
 
         # Any centre will do that is near the data.
         some = torch.arange(0, n, max(1, n // 512), device=x.device)
@@ -57,15 +80,20 @@ class Blocks:
             spread = max(spread, float((part - self.mean[cols]).abs().max()))
         # A power of two changes no digit; only the squares of extreme numbers need it.
         self.scale = 1.0 if spread == 0 or 1e-9 < spread < 1e9 else float(2.0 ** -np.floor(np.log2(spread)))
-        self.square = torch.zeros(n, device=device)
+        self.square, memory = torch.zeros(n, device=device), self.empty(self.features + 2)
         for rows in self.blocks:
             for cols in self.columns:
-                self.square[rows] += self.read(rows, cols, self.left)[:, :-2].square().sum(1)
+                part = self.read(rows, cols, memory)[:, :-2]
+                self.square[rows] += torch.linalg.vecdot(part, part)
         finite = bool(torch.isfinite(self.square).all())
         if not finite and (bad := sum(int((~torch.isfinite(x[:, cols]).all(0)).sum()) for cols in self.columns)):
             raise ValueError(f"x has NaN or infinite values in {bad} of {d} features: drop them or find their cause")
         if not finite or (spread and not 1e-18 < spread < 1e18):
             raise ValueError(f"x varies by {spread:.0e}: distances would not fit float32; rescale x")
+
+    def empty(self, width: int) -> torch.Tensor:
+        """Memory for a block of rows."""
+        return torch.empty(self.rows * width, device=self.device)
 
     def digits(self, rows: slice | torch.Tensor, cols: slice) -> torch.Tensor:
         """The data in the narrower of float32 and float64 that holds all its digits."""
@@ -86,24 +114,32 @@ class Blocks:
             out[:, :-2] *= self.scale
         return out
 
-    def closeness(self, rows: slice | torch.Tensor, others: slice) -> torch.Tensor:
+    def closeness(self, rows: slice | torch.Tensor, others: slice, once: bool = False) -> torch.Tensor:
         """(rows, others) minus half the squared distances between two blocks, in units of ``scale ** -2``.
 
-        Of a block with itself only what a strip at a time needs: the strip's rows, from its own columns on. It stays
-        valid until the next call.
+        If both are the same block, `once` has each pair once, where the column is greater than the row, and -inf
+        elsewhere. The answer stays valid until the next call in the same thread.
         """
+        if not hasattr(self.own, "desk"):
+            self.own.desk = [self.empty(width) for width in (self.rows, self.features + 2, self.features + 2)]
+        desk, left, right = self.own.desk
         for cols in self.columns:
-            a, b = self.read(rows, cols, self.left), self.read(others, cols, self.right)
+            a, b = self.read(rows, cols, left), self.read(others, cols, right)
             # Two features more carry the squares: x y - x x / 2 - y y / 2 is a single product. At the end, where the
             # sum grows only once.
             last = cols.stop == self.x.shape[1]
             a[:, -2], a[:, -1] = (1, -0.5 * self.square[rows]) if last else (0, 0)
             b[:, -2], b[:, -1] = (-0.5 * self.square[others], 1) if last else (0, 0)
-            product = self.product[:len(a) * len(b)].view(len(a), len(b))
-            step, beta = self.strip if rows is others else len(a), int(cols.start > 0)
+            product = desk[:len(a) * len(b)].view(len(a), len(b))
+            step = max(16, -(-len(a) // 8)) if once else len(a)  # in strips, each from its own columns on
             for start in range(0, len(a), step):
-                first = start if rows is others else 0
-                product[start:start + step, first:].addmm_(a[start:start + step], b[first:].T, beta=beta)
+                first = start if once else 0
+                product[start:start + step, first:].addmm_(a[start:start + step], b[first:].T, beta=int(cols.start > 0))
+        if once:
+            for start in range(0, len(a), step):
+                product[start:start + step, :start] = -torch.inf
+                corner = product[start:start + step, start:start + step]
+                corner.masked_fill_(torch.ones_like(corner, dtype=torch.bool).tril(), -torch.inf)
         return product
 
     def squared_distances(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
@@ -126,108 +162,131 @@ class Nearest:
 
     Attributes
     ----------
-    closeness : (n, m) descending in each row; -inf where fewer than m points have been seen
+    closeness : (n, m) in any order; -inf where fewer than m points have been seen
     index : (n, m) int32
+    bar : (n,) what a pair must exceed to be among the m nearest; -inf as long as anything would be
     """
 
     def __init__(self, n: int, m: int, device: torch.device):
         self.closeness = torch.full((n, m), -torch.inf, device=device)
         self.index = torch.zeros((n, m), dtype=torch.int32, device=device)
+        self.bar = torch.full((n,), -torch.inf, device=device)
         self.waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self.lock = threading.Lock()
 
     def see(self, rows: slice, others: slice, closeness: torch.Tensor, both: bool = True) -> None:
         """See all pairs of two blocks: what is new to the rows and, if `both`, what to the others."""
-        bars = []
-        for mine, theirs, block in ((rows, others, closeness), (others, rows, closeness.T))[:1 + both]:
-            bar = self.closeness[mine, -1].clone()
-            if bar.amin() == -torch.inf:
-                near, place = block.topk(min(self.closeness.shape[1], block.shape[1]))
-                self.keep(mine, near, place.int().add_(theirs.start))
-                bar.fill_(torch.inf)
-            bars.append(bar)
-        if not both:
-            bars.append(torch.full((closeness.shape[1],), torch.inf, device=closeness.device))
-        i, j = above(closeness, *bars)
-        near = closeness[i, j]
-        found = ((i, j, rows, others, bars[0]), (j, i, others, rows, bars[1]))
-        for owner, other, mine, theirs, bar in found[:1 + both]:
-            nearer = (near > bar[owner]).nonzero()[:, 0]
-            self.waiting.append((owner[nearer] + mine.start, (other[nearer] + theirs.start).int(), near[nearer]))
-        # The longer they wait the more are found, since the bars stay where they are.
-        if sum(len(owner) for owner, *_ in self.waiting) > self.closeness.shape[1] * max(closeness.shape) / 2:
-            self.keep_waiting()
+        m, sides = self.closeness.shape[1], ((rows, others, 1), (others, rows, 0))[:1 + both]
+        bars = [self.bar[rows], self.bar[others] if both else torch.full_like(closeness[0], torch.inf)]
+        # Where many are above the bars, of which most would be overtaken by others of the same block, raise them first.
+        if 16 * len(above(closeness[::16], bars[0][::16], bars[1])[0]) > 4 * m * max(closeness.shape):
+            for side, (mine, theirs, dim) in enumerate(sides):
+                first, tied = first_bar(closeness, m, dim)
+                tied = tied[first[tied] > bars[side][tied]]
+                bars[side] = bars[side].maximum(first)
+                if len(tied):
+                    near, other = closeness.movedim(dim, 1)[tied].topk(m)
+                    self.wait(mine, theirs, tied.repeat_interleave(m), other.view(-1), near.view(-1))
+                    bars[side][tied] = torch.inf
+        i, j, near = above(closeness, *bars)
+        for bar, own, other, (mine, theirs, _) in zip(bars, (i, j), (j, i), sides, strict=False):
+            new = (near > bar[own]).nonzero()[:, 0]
+            self.wait(mine, theirs, own[new], other[new], near[new])
+        with self.lock:
+            if sum(len(own) for own, *_ in self.waiting) > m * max(closeness.shape) / 2:
+                self.keep_waiting()
+
+    def wait(self, mine: slice, theirs: slice, own: torch.Tensor, other: torch.Tensor, near: torch.Tensor) -> None:
+        """Put pairs of places in two blocks among those that wait: the longer they do the fewer tables are made."""
+        with self.lock:
+            self.waiting.append((own.int() + mine.start, other.int() + theirs.start, near))
 
     def keep_waiting(self) -> None:
-        """See the pairs that wait, as a table with a line for each point that has found any."""
+        """Keep of the pairs that wait what is new, in a table with a line for each point that has found any."""
+        m = self.closeness.shape[1]
         while self.waiting:
-            owner, other, near = (torch.cat(parts) for parts in zip(*self.waiting, strict=True))
-            self.waiting.clear()
-            owner, order = owner.sort(stable=True)
-            owners, count = owner.unique_consecutive(return_counts=True)
-            if not len(owners):
+            waiting, self.waiting = self.waiting, []
+            own, other, near = (torch.cat(parts) for parts in zip(*waiting, strict=True))
+            own, order = own.sort()
+            points, count = own.unique_consecutive(return_counts=True)
+            if not len(points):
                 break
-            other, near, width = other[order], near[order], min(int(count.amax()), self.closeness.shape[1])
-            place = torch.arange(len(owner), device=owner.device) - (count.cumsum(0) - count).repeat_interleave(count)
+            other, near, width = other[order], near[order], min(int(count.amax()), m)
+            place = torch.arange(len(own), device=own.device) - (count.cumsum(0) - count).repeat_interleave(count)
             if count.amax() > width:  # one that has found many comes again: the table stays narrow
                 late, now = (place >= width).nonzero()[:, 0], (place < width).nonzero()[:, 0]
-                self.waiting.append((owner[late], other[late], near[late]))
+                self.waiting.append((own[late], other[late], near[late]))
                 place, other, near, count = place[now], other[now], near[now], count.clamp(max=width)
-            place += (torch.arange(len(owners), device=owner.device) * width).repeat_interleave(count)
-            closeness = torch.full((len(owners), width), -torch.inf, device=owner.device)
-            names = torch.zeros((len(owners), width), dtype=torch.int32, device=owner.device)
+            place += (torch.arange(len(points), device=own.device) * (m + width) + m).repeat_interleave(count)
+            closeness = torch.full((len(points), m + width), -torch.inf, device=own.device)
+            names = torch.zeros((len(points), m + width), dtype=torch.int32, device=own.device)
+            closeness[:, :m], names[:, :m] = self.closeness[points], self.index[points]
             closeness.view(-1)[place], names.view(-1)[place] = near, other
-            self.keep(owners, closeness, names)
+            closeness, place = closeness.topk(m, sorted=False)
+            self.closeness[points], self.index[points] = closeness, names.gather(1, place)
+            self.bar[points] = self.bar[points].maximum(closeness.amin(1))
 
-    def keep(self, owners: slice | torch.Tensor, closeness: torch.Tensor, names: torch.Tensor) -> None:
-        """See more points, as tables (owners, any number)."""
-        closeness = torch.cat([self.closeness[owners], closeness], 1)
-        names = torch.cat([self.index[owners], names], 1)
-        self.closeness[owners], place = closeness.topk(self.closeness.shape[1])
-        self.index[owners] = names.gather(1, place)
+    def found(self) -> tuple[np.ndarray, np.ndarray]:
+        """(n, m) closeness, descending in each row, and indices."""
+        self.keep_waiting()
+        closeness, place = self.closeness.sort(1, descending=True)
+        return closeness.cpu().numpy(), self.index.gather(1, place).cpu().numpy()
 
 
-def above(closeness: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where closeness (r, c) is above the bar of its row (r,) or that of its column (c,)."""
+def first_bar(closeness: torch.Tensor, m: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each point a value that at least m along `dim` are above, and not many more; -inf if there are too few.
+
+    Second, the points for which that is not so: for them several are exactly at the bar.
+    """
+    # The maxima of groups are different pairs, and cost one pass.
+    groups = 2 * m
+    if (size := closeness.shape[dim] // groups) > 1:
+        closeness = closeness.narrow(dim, 0, size * groups).unflatten(dim, (size, groups)).amax(dim)
+    closeness = closeness.movedim(dim, 1)
+    if closeness.shape[1] <= m:
+        return closeness.new_full((len(closeness),), -torch.inf), closeness.new_empty(0, dtype=torch.int64)
+    best = closeness.topk(m + 1).values
+    bar = best[:, m]
+    return bar, ((best[:, m - 1] == bar) & (bar > -torch.inf)).nonzero()[:, 0]
+
+
+def above(closeness: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Where closeness (r, c) is above the bar of its row (r,) or that of its column (c,): row, column, closeness."""
     if closeness.device.type != "cpu":
-        return ((closeness > rows[:, None]) | (closeness > columns)).nonzero(as_tuple=True)
+        i, j = ((closeness > rows[:, None]) | (closeness > columns)).nonzero(as_tuple=True)
+        return i.int(), j.int(), closeness[i, j]
     # On the CPU NumPy compares ten times as fast as torch, and twice that in pieces that stay in the cache.
-    values, hit = closeness.numpy(), np.empty(closeness.shape, bool)
-    for start in range(0, len(values), 32):
-        part = slice(start, start + 32)
-        np.greater(values[part], rows.numpy()[part, None], out=hit[part])
-        hit[part] |= values[part] > columns.numpy()
-    i, j = divmod(np.flatnonzero(hit), hit.shape[1])
-    return torch.from_numpy(i), torch.from_numpy(j)
+    values, rows, columns, found = closeness.numpy(), rows.numpy(), columns.numpy(), []
+    for start in range(0, len(values), step := max(1, 2**17 // len(columns))):
+        part = slice(start, start + step)
+        hit = values[part] > np.minimum(rows[part, None], columns)
+        found.append(np.flatnonzero(hit) + start * values.shape[1])
+    place = np.concatenate(found)
+    i, j = (side.astype(np.int32) for side in divmod(place, values.shape[1]))
+    return torch.from_numpy(i), torch.from_numpy(j), torch.from_numpy(values.reshape(-1)[place])
 
 
 def nearest_candidates(data: Blocks, m: int) -> tuple[np.ndarray, np.ndarray]:
-    """(n, m) approximate closeness and indices of the m nearest, from every pair of blocks once."""
+    """(n, m) approximate closeness and indices of the m nearest, from every pair of points once."""
     nearest = Nearest(len(data.x), m, data.device)
     pairs = [(rows, others) for b, rows in enumerate(data.blocks) for others in data.blocks[b:]]
-    for rows, others in progress_bar(pairs, desc="neighbours", unit="block"):
-        closeness = data.closeness(rows, others)
-        for start in range(0, len(closeness), data.strip):
-            first = start if rows is others else 0
-            strip = closeness[start:start + data.strip, first:]
-            if rows is others:  # pairs within the strip's own square are there twice, and each point with itself
-                square = strip[:, :len(strip)]
-                square.masked_fill_(torch.ones_like(square, dtype=torch.bool).tril(), -torch.inf)
-            nearest.see(slice(rows.start + start, rows.start + start + len(strip)),
-                        slice(others.start + first, others.stop), strip)
-        nearest.keep_waiting()
-    return nearest.closeness.cpu().numpy(), nearest.index.cpu().numpy()
+
+    def look(pair: tuple[slice, slice]) -> None:
+        rows, others = pair
+        nearest.see(rows, others, data.closeness(rows, others, once=rows is others))
+
+    # Each thread works through pairs of its own: so all of the work is shared, and not the products alone.
+    with one_thread_each(data.threads) as pool:
+        for _ in progress_bar(pool.map(look, pairs), total=len(pairs), desc="neighbours", unit="block"):
+            pass
+    return nearest.found()
 
 
 def nearest_of_rows(data: Blocks, rows: slice, m: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same for some of the points alone, at most ``data.rows`` of them, from pairs with all others."""
-    count = rows.stop - rows.start
-    nearest = Nearest(count, m, data.device)
+    """The same for some of the points alone, at most ``data.rows`` of them, from their pairs with all others."""
+    nearest = Nearest(rows.stop - rows.start, m, data.device)
     for others in data.blocks:
-        # A copy of the slice: of a block with itself all pairs are needed here, not half of them.
-        closeness = data.closeness(slice(rows.start, rows.stop), others)
+        closeness = data.closeness(rows, others)
         closeness.diagonal(rows.start - others.start).fill_(-torch.inf)  # each point with itself
-        for start in range(0, count, data.strip):
-            strip = closeness[start:start + data.strip]
-            nearest.see(slice(start, start + len(strip)), others, strip, both=False)
-        nearest.keep_waiting()
-    return nearest.closeness.cpu().numpy(), nearest.index.cpu().numpy()
+        nearest.see(slice(0, len(closeness)), others, closeness, both=False)
+    return nearest.found()

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from .activations import Remaining, best_device, forwarding, open_rows, write_manifest
-from .blocks import Blocks, full_precision, nearest_of_rows
+from .activations import Remaining, best_device, forwarding
+from .blocks import Blocks, full_precision, most_rows, nearest_of_rows
 from .neighbors import NeighborGraph, as_rows, check_count, refine
 from .progress import progress_bar
+from .store import open_rows, write_manifest
 
 BLOCKS_A_THREAD = 4  # at least: few, and a lost one costs much; many, and each reads the data again
 HOOKS = threading.Lock()  # the threads of a worker share one copy of the network, and would record each other's layers
@@ -62,8 +63,7 @@ def knn_graph_there(client: object, x: object, k: int, device: object, memory: f
     check_count(k, n)
     distances, indices = np.empty((n, k), np.float32), np.empty((n, k), np.int32)
     described = (tuple(here.shape), str(here.dtype))
-    # `memory` bounds the blocks as it does on one machine: see `Blocks`.
-    blocks = rows_of(n, client, most=max(16, int((memory / 16) ** 0.5)))
+    blocks = rows_of(n, client, most=most_rows(n, torch.device(device or "cpu"), memory, 1))
     with progress_bar(total=n, desc="neighbours", unit="row") as progress:
         for rows, found in spread(client, rows_of_graph, blocks, str(path), described, k, device, memory):
             distances[rows], indices[rows] = found
@@ -80,8 +80,9 @@ def rows_of_graph(rows: slice, path: str, described: tuple, k: int, device: str 
         raise FileNotFoundError(f"a worker cannot read {path} ({error}): use a disk that all workers see") from None
     if (tuple(x.shape), str(x.dtype)) != described:
         raise ValueError(f"{path} holds other data for a worker than for the client: share one disk")
-    data = Blocks(x, torch.device(device or "cpu"), memory)
-    with full_precision(data.device):
+    device = torch.device(device or "cpu")
+    with full_precision(device):
+        data = Blocks(x, device, memory, threads=1)
         distances, indices = refine(data, k, *nearest_of_rows(data, rows, min(k + 4, len(x) - 1)), rows.start)
     return distances.astype(np.float32), indices.astype(np.int32)
 

@@ -13,6 +13,7 @@ import torch
 from .blocks import Blocks, full_precision, nearest_candidates
 
 QUICK = 2**26  # so many differences take no time: then all distances come from them
+SAMPLE = 2**25  # so many differences tell how large rounding is
 DIGITS = 2.0**-21  # of a squared distance: where there are more, an error larger than this is not left to rounding
 
 
@@ -114,7 +115,8 @@ def knn_graph(x: np.ndarray | torch.Tensor | str | os.PathLike, k: int, device: 
         are features.
     k : number of neighbours, below n.
     device : where the matrix products run; by default where `x` is, and the CPU for arrays.
-    memory : bytes of working memory, beyond x and a few times the result.
+    memory : bytes of working memory, beyond x and a few times the result. On a processor as many threads share it as
+        ``torch.get_num_threads()`` says.
     client : a ``dask.distributed.Client``, whose workers then search, each for blocks of rows, and with `memory` for
         each block at hand; x must be a ``.npy`` file that all of them see, for instance a layer of an
         `ActivationStore`. A worker that is lost is made up for by the others. The neighbours are the same, and their
@@ -134,8 +136,9 @@ def knn_graph(x: np.ndarray | torch.Tensor | str | os.PathLike, k: int, device: 
         return knn_graph_there(client, x, k, device, memory)
     x = as_rows(x)
     check_count(k, len(x))
-    data = Blocks(x, torch.device(x.device if device is None else device), memory)
-    with full_precision(data.device):
+    device = torch.device(x.device if device is None else device)
+    with full_precision(device):
+        data = Blocks(x, device, memory, torch.get_num_threads() if device.type == "cpu" else 1)
         return NeighborGraph(*refine(data, k, *nearest_candidates(data, min(k + 4, len(x) - 1))))
 
 
@@ -178,7 +181,7 @@ def refine(data: Blocks, k: int, closeness: np.ndarray, candidates: np.ndarray,
     found = np.maximum(closeness.astype(np.float64) * -2 / data.scale**2, 0)
 
     # How far rounding moves a squared distance, as a share of the squares that it is made of: seen in a sample.
-    some = np.arange(0, count, max(1, count // 512))
+    some = np.arange(0, count, max(1, count // max(16, min(512, SAMPLE // (m * data.x.shape[1])))))
     i, j = begin + np.repeat(some, m), candidates[some].ravel()
     off = np.abs(found[some].ravel() - data.squared_distances(i, j)) / np.maximum(square[i] + square[j], 1e-300)
     seen = max(off.max(), 2.0**-24)
@@ -199,7 +202,7 @@ def refine(data: Blocks, k: int, closeness: np.ndarray, candidates: np.ndarray,
         # Whatever was left out lies beyond the last candidate by the approximate distance.
         reach = distances[:, -1] + 8 * seen * (own + (np.sqrt(own) + np.sqrt(distances[:, -1])) ** 2)
         lost = np.flatnonzero(last <= reach)
-        for start in range(0, len(lost), step := max(1, data.rows * data.strip // n)):
+        for start in range(0, len(lost), step := min(data.rows, max(1, data.rows**2 // (8 * n)))):
             rows = lost[start:start + step]
             chosen = torch.from_numpy(begin + rows)
             wide = [data.closeness(chosen, others).cpu().double().numpy() for others in data.blocks]

@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import nn
 
-from nbutils.activations import MANIFEST, ActivationStore, extract, recording
+from nbutils.activations import ActivationStore, extract, recording
+from nbutils.store import MANIFEST
 
 LAYERS = {"input": "", "convolution": "0", "stage 1": "2", "pool": "4", "logits": "6"}
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from test_neighbors import CASES, brute_force, check, gaussian
 
-from nbutils import blocks, neighbors
-from nbutils.blocks import Blocks, Nearest, above, full_precision
-from nbutils.neighbors import knn_graph
+from nbutils import neighbors
+from nbutils.blocks import Blocks, Nearest, above, first_bar, full_precision, nearest_candidates, one_thread_each
+from nbutils.neighbors import knn_graph, refine
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -51,6 +51,41 @@ def test_neighbours_that_come_in_the_worst_order():
     check(x, 5, memory=3e4)
 
 
+def test_data_in_the_order_of_their_classes_cost_no_more(monkeypatch):
+    # A block meets its own class last, when everything it has found so far is far away.
+    classes = gaussian(4, 8).repeat(500, axis=0) * 30
+    x = classes + gaussian(2000, 8)
+    counted, wait = [], Nearest.wait
+    monkeypatch.setattr(Nearest, "wait",
+                        lambda self, *found: counted.append(len(found[-1])) or wait(self, *found))
+    check(x, 5, memory=2e6)
+    ordered = sum(counted)
+    counted.clear()
+    check(np.random.default_rng(0).permutation(x), 5, memory=2e6)
+    assert ordered < 2 * sum(counted)
+
+
+@pytest.mark.parametrize("copies", [40, 1500])
+def test_many_copies_of_a_point_cost_no_more(copies, monkeypatch):
+    counted, wait = [], Nearest.wait
+    monkeypatch.setattr(Nearest, "wait",
+                        lambda self, *found: counted.append(len(found[-1])) or wait(self, *found))
+    x = gaussian(2000, 8)
+    check(x, 5, memory=2e6)
+    different = sum(counted)
+    counted.clear()
+    x[:copies] = x[0]
+    check(np.random.default_rng(0).permutation(x), 5, memory=2e6)
+    assert sum(counted) < 2 * different
+
+
+def test_in_inference_mode():
+    x = gaussian(400, 8)
+    with torch.inference_mode():
+        check(x, 5, memory=1e5)
+        check(torch.from_numpy(x) * 1, 5, memory=1e5)
+
+
 def test_a_point_that_everyone_is_new_to():
     # All others come nearer and nearer to a single one, which finds more than there is room for at a time.
     angle = np.linspace(0, 40, 400)
@@ -71,24 +106,43 @@ def test_each_pair_of_blocks_is_multiplied_once(monkeypatch):
     assert n * n / 2 <= sum(done) < 0.6 * n * n
 
 
-@pytest.mark.parametrize("memory", [1e5, 1e7, 1e9])
+@pytest.mark.parametrize("threads", [1, 2, 16])
+@pytest.mark.parametrize("memory", [1e6, 1e7, 1e9])
 @pytest.mark.parametrize("shape", [(90_000, 3), (90_000, 800_000), (300, 800_000), (10**6, 1)])
-def test_what_is_held_keeps_to_the_memory_whatever_the_size(shape, memory, monkeypatch):
-    held = []
-
+def test_what_is_multiplied_keeps_to_the_memory_whatever_the_size(shape, memory, threads, monkeypatch):
     class Enough(Exception):
         pass
 
-    def note(size, **_):
-        held.append(size)
-        if len(held) == 3:
-            raise Enough
+    def stop(self, width):
+        raise Enough
 
-    monkeypatch.setattr(blocks.torch, "empty", note)
+    monkeypatch.setattr(Blocks, "empty", stop)
     x = torch.zeros(1, 1, dtype=torch.float16).expand(shape)  # not a byte of it is made
+    data = Blocks.__new__(Blocks)
     with pytest.raises(Enough):
-        Blocks(x, x.device, memory)
-    assert 4 * sum(held) <= memory / 2
+        data.__init__(x, x.device, memory, threads)
+    product, factors = data.rows**2, 2 * data.rows * (data.features + 2)
+    assert 4 * threads * (product + factors) <= memory / 2
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_more_threads_than_processors_lose_nothing(threads):
+    x = gaussian(3000, 4)
+    before = torch.get_num_threads()
+    data = Blocks(torch.from_numpy(x), torch.device("cpu"), 1e5, threads)
+    assert len(data.blocks) > 20
+    closeness, candidates = nearest_candidates(data, 12)
+    assert torch.get_num_threads() == before
+    np.testing.assert_array_equal(refine(data, 8, closeness, candidates)[1], brute_force(x, 8)[1])
+    assert (np.diff(closeness, axis=1) <= 0).all()
+
+
+def test_threads_are_given_back_after_an_error():
+    before = torch.get_num_threads()
+    with pytest.raises(RuntimeError, match="midway"), one_thread_each(2) as pool:
+        assert list(pool.map(lambda _: torch.get_num_threads(), range(2))) == [1, 1]
+        raise RuntimeError("midway")
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
@@ -96,20 +150,37 @@ def test_what_is_held_keeps_to_the_memory_whatever_the_size(shape, memory, monke
 def test_bars_are_looked_at_from_both_sides(device):
     closeness = torch.tensor(gaussian(70, 50), dtype=torch.float32, device=device)
     rows, columns = closeness.topk(3).values[:, -1], closeness.T.topk(2).values[:, -1]
-    i, j = above(closeness, rows, columns)
+    i, j, near = (found.cpu() for found in above(closeness, rows, columns))
     expected = ((closeness > rows[:, None]) | (closeness > columns)).cpu()
     found = torch.zeros_like(expected)
-    found[i.cpu(), j.cpu()] = True
+    found[i, j] = True
     assert torch.equal(found, expected) and len(i) == expected.sum()
+    assert torch.equal(near, closeness.cpu()[i, j])
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("shape", [(300, 500), (500, 300), (9, 8)])
+def test_enough_are_above_the_first_bar(shape, dim):
+    closeness, m = torch.tensor(gaussian(*shape), dtype=torch.float32), 5
+    closeness[:, :shape[1] // 3] = closeness[0, 0]  # many are equal,
+    closeness[shape[0] // 2:, -20:] = 9  # some of them at the top
+    bar, tied = first_bar(closeness, m, dim)
+    count = (closeness > bar.unsqueeze(dim)).sum(dim)
+    clear = torch.ones(len(bar), dtype=torch.bool)
+    clear[tied] = False
+    assert (count[clear] >= m).all() and (count[~clear] < m).all()
+    # The aim is to be left with few.
+    assert count.float().mean() < 4 * m
 
 
 def test_what_waits_is_kept_even_if_one_has_found_more_than_all_others_together():
     nearest = Nearest(4, 2, torch.device("cpu"))
-    nearest.waiting.append((torch.tensor([0, 0, 0, 0, 0, 3]), torch.arange(6, dtype=torch.int32),
-                            torch.tensor([-5.0, -1, -4, -2, -3, -9])))
-    nearest.keep_waiting()
-    assert nearest.index[0].tolist() == [1, 3] and nearest.closeness[0].tolist() == [-1, -2]
-    assert nearest.index[3, 0] == 5 and nearest.closeness[3, 1] == -torch.inf
+    nearest.wait(slice(0, 4), slice(0, 4), torch.tensor([0, 0, 0, 0, 0, 3]), torch.arange(6),
+                 torch.tensor([-5.0, -1, -4, -2, -3, -9]))
+    closeness, index = nearest.found()
+    assert index[0].tolist() == [1, 3] and closeness[0].tolist() == [-1, -2]
+    assert index[3, 0] == 5 and closeness[3].tolist() == [-9, -np.inf]
+    assert nearest.bar.tolist() == [-2, -np.inf, -np.inf, -np.inf]
     assert not nearest.waiting
 
 
