@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import functools
-import http.server
 import itertools
 import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from serving import serving
 
 HTML = Path(__file__).resolve().parents[1] / "_build" / "html"
 PAGES = sorted(path.relative_to(HTML).as_posix() for path in HTML.rglob("*.html")
@@ -99,21 +98,11 @@ def test_internal_links_lead_somewhere(page):
     assert not lost, sorted(set(lost))
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture(scope="module")
 def served():
     """The book's address on this machine."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(HTML)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(HTML) as address:
+        yield address
 
 
 def opened(context, url: str, home: str):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import http.server
 import pickle
-import threading
 import zipfile
 
 import numpy as np
@@ -14,6 +11,7 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+from serving import serving
 
 from nbutils import datasets, photographs
 from nbutils.photographs import SOURCES, ImageFolder
@@ -177,21 +175,10 @@ def test_without_network_nothing_is_left_and_the_way_out_is_named(tmp_path, monk
     assert list((tmp_path / "photographs").iterdir()) == []
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def served(tmp_path):
-    """The address under which this machine serves the folder `tmp_path`."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(tmp_path) as address:
+        yield address
 
 
 def tiny(tmp_path, monkeypatch, served, names, md5=None):
