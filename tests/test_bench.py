@@ -11,6 +11,8 @@ import bench
 import numpy as np
 import pytest
 
+from nbutils import blocks, neighbors
+
 proc = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 
 
@@ -19,6 +21,8 @@ proc = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads
     {"what": "graph", "who": "nbutils", "n": 300, "d": 20},
     {"what": "graph", "who": "half product", "n": 300, "d": 20},
     {"what": "graph", "who": "scikit-learn", "n": 300, "d": 20},
+    {"what": "parts", "who": "nbutils", "n": 300, "d": 20},
+    {"what": "parts", "who": "half product", "n": 300, "d": 20},
     {"what": "peaks", "who": "nbutils", "c": 20},
     {"what": "pak", "who": "nbutils", "n": 300},
 ], ids=lambda task: f"{task['what']}-{task['who']}")
@@ -30,6 +34,16 @@ def test_a_contestant_answers_each_line_it_reads(task, monkeypatch, capsys):
     assert len(answers) == 2
     assert all(answer["seconds"] > 0 and answer["peak"] >= 0 for answer in answers)
     assert ("candidates" in answers[0]) == (task["what"] == "peaks")
+    assert ("parts" in answers[0]) == (task["what"] == "parts" and task["who"] == "nbutils")
+
+
+@proc
+def test_the_parts_make_up_the_whole_and_leave_nothing_behind():
+    functions = blocks.Blocks.read, blocks.Nearest.see, blocks.above, neighbors.refine
+    watch = bench.parts("nbutils", 3000, 200)
+    assert all(seconds > 0 for seconds in watch.parts.values()) and len(watch.parts) == 6
+    assert sum(watch.parts.values()) < watch.seconds + 0.02
+    assert functions == (blocks.Blocks.read, blocks.Nearest.see, blocks.above, neighbors.refine)
 
 
 @proc
