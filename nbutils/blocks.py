@@ -146,8 +146,10 @@ class Blocks:
         """(p,) squared distances of p pairs of points, from differences summed in float64."""
         total, d = np.zeros(len(i)), self.x.shape[1]
         width = min(d, 1024)
-        # What is at hand at a time should stay in the cache.
-        for start in range(0, len(i), step := max(1, int(min(2**18, self.memory / 64) // width))):
+        # So few at a time that they stay in the cache, and that torch does not divide them among threads, which for so
+        # little work would mostly wait for each other.
+        most = 2**14 if self.device.type == "cpu" else 2**18
+        for start in range(0, len(i), step := max(1, int(min(most, self.memory / 64) // width))):
             a, b = (torch.from_numpy(side[start:start + step].astype(np.int64)) for side in (i, j))
             for first in range(0, d, width):
                 cols = slice(first, first + width)
