@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .models import INPUT, fingerprint
 from .progress import progress_bar
-from .store import ActivationStore, file_stem, open_rows, read_manifest, write_manifest
+from .store import MANIFEST, ActivationStore, file_stem, open_rows, read_manifest, write_json
 
 
 def best_device() -> torch.device:
@@ -163,7 +163,7 @@ def extract_here(forward: Callable, loader: Iterable, out: Path, plan: dict, don
         for name, rows in batch.items():
             arrays[name][start:stop] = rows
             arrays[name].flush()
-        write_manifest(out, {**plan, "done": stop})
+        write_json(out / MANIFEST, {**plan, "done": stop})
         progress.update(stop - start)
 
     with (progress_bar(total=plan["n"], initial=done, desc="activations", unit="image") as progress,
@@ -234,7 +234,7 @@ def begin(out: Path, plan: dict) -> int:
         for layer in plan["layers"].values():
             shape = (plan["n"], math.prod(layer["shape"]))
             np.lib.format.open_memmap(out / layer["file"], mode="w+", dtype=plan["dtype"], shape=shape)
-        write_manifest(out, {**plan, "done": 0})
+        write_json(out / MANIFEST, {**plan, "done": 0})
         return 0
     changed = [key for key in plan if plan[key] != found.get(key)]
     if changed:

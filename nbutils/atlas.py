@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import platform
 import re
@@ -26,11 +25,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from torch.utils.data import Subset
 
 from . import datasets, models, photographs
 from .activations import best_device, extract, image_of
 from .neighbors import NeighborGraph, knn_graph
-from .store import file_stem
+from .store import file_stem, write_json
 
 
 def build(network: models.Network, images: datasets.ImageFolder, out: Path, *, layers: Sequence[str] | None = None,
@@ -134,8 +134,8 @@ def estimate(network: models.Network, images: Sequence, *, layers: Sequence[str]
              out: str | os.PathLike = ".") -> Estimate:
     """Time and space that `build` will take, from a trial with a few batches and from graphs of noise.
 
-    Bytes on the disk are exact for the activations. Times suppose that the machine has nothing else to do; expect them
-    to be right to a factor of two.
+    Bytes on the disk are exact for the activations. Times suppose that the machine has nothing else to do. That of the
+    activations is right to a factor of two or so; that of the graphs may be several times too long.
 
     Parameters
     ----------
@@ -148,31 +148,18 @@ def estimate(network: models.Network, images: Sequence, *, layers: Sequence[str]
     some = np.linspace(0, n - 1, min(n, batch * batches)).astype(int).tolist()
     with TemporaryDirectory() as folder:
         options = dict(batch_size=batch, workers=workers, device=where, autocast=autocast)
-        extract(network.model, Picked(images, some[:batch]), chosen, Path(folder) / "warm", **options)
+        extract(network.model, Subset(images, some[:batch]), chosen, Path(folder) / "warm", **options)
         start = time.perf_counter()
-        shapes = extract(network.model, Picked(images, some), chosen, Path(folder) / "trial", **options).shapes
+        shapes = extract(network.model, Subset(images, some), chosen, Path(folder) / "trial", **options).shapes
         seconds = (time.perf_counter() - start) * n / len(some)
     features = {name: int(np.prod(shape)) for name, shape in shapes.items()}
     weights = sum(value.nbytes for value in network.model.state_dict().values())
     # Of a batch: each layer's output, the copy that is kept, and rows on their way to the disk. Of a graph: its blocks.
-    running = weights + batch * sum(features.values()) * (4 + 4 + 2 * 2)
+    running = weights + batch * sum(features.values()) * (4 + 2 + 2 * 2)
     free = shutil.disk_usage(next(p for p in [Path(out).absolute(), *Path(out).absolute().parents] if p.exists())).free
     return Estimate(n, len(chosen), where.type.upper(), seconds,
                     sum(graph_seconds(n, d, k, where) for d in features.values()),
                     2 * n * sum(features.values()), 8 * n * k * len(chosen), max(running, int(1e9)), free)
-
-
-class Picked(torch.utils.data.Dataset):
-    """Some of the images. A class of the module, so that it can be sent to workers."""
-
-    def __init__(self, images: Sequence, which: Sequence[int]):
-        self.images, self.which = images, which
-
-    def __len__(self) -> int:
-        return len(self.which)
-
-    def __getitem__(self, i: int) -> torch.Tensor:
-        return self.images[self.which[i]]
 
 
 def graph_seconds(n: int, features: int, k: int, device: torch.device) -> float:
@@ -227,12 +214,6 @@ def checked(layers: Sequence[str], network: models.Network) -> Sequence[str]:
         if name not in network.layers:
             raise ValueError(f"layers: {name!r} is no layer of {network.name}; it has {list(network.layers)}")
     return [name for name in network.layers if name in layers]
-
-
-def write_json(path: Path, value: object) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(temporary, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

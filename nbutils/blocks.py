@@ -183,9 +183,9 @@ class Nearest:
         # Where many are above the bars, of which most would be overtaken by others of the same block, raise them first.
         if 16 * len(above(closeness[::16], bars[0][::16], bars[1])[0]) > 4 * m * max(closeness.shape):
             for side, (mine, theirs, dim) in enumerate(sides):
-                first, tied = first_bar(closeness, m, dim)
-                tied = tied[first[tied] > bars[side][tied]]
-                bars[side] = bars[side].maximum(first)
+                raised, tied = bar_of_block(closeness, m, dim)
+                tied = tied[raised[tied] > bars[side][tied]]
+                bars[side] = bars[side].maximum(raised)
                 if len(tied):
                     near, other = closeness.movedim(dim, 1)[tied].topk(m)
                     self.wait(mine, theirs, tied.repeat_interleave(m), other.view(-1), near.view(-1))
@@ -235,7 +235,7 @@ class Nearest:
         return closeness.cpu().numpy(), self.index.gather(1, place).cpu().numpy()
 
 
-def first_bar(closeness: torch.Tensor, m: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+def bar_of_block(closeness: torch.Tensor, m: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
     """For each point a value that at least m along `dim` are above, and not many more; -inf if there are too few.
 
     Second, the points for which that is not so: for them several are exactly at the bar.

@@ -20,7 +20,7 @@ from .activations import Remaining, best_device, forwarding
 from .blocks import Blocks, full_precision, most_rows, nearest_of_rows
 from .neighbors import NeighborGraph, as_rows, check_count, refine
 from .progress import progress_bar
-from .store import open_rows, write_manifest
+from .store import MANIFEST, open_rows, write_json
 
 BLOCKS_A_THREAD = 4  # at least: few, and a lost one costs much; many, and each reads the data again
 HOOKS = threading.Lock()  # the threads of a worker share one copy of the network, and would record each other's layers
@@ -130,7 +130,7 @@ def extract_there(client: object, model: nn.Module, images: Sequence, layers: Ma
             while done in finished:
                 done = stops[done]
             # What is finished beyond a gap is done again after an interruption.
-            write_manifest(out, {**plan, "done": done})
+            write_json(out / MANIFEST, {**plan, "done": done})
             progress.update(block.stop - block.start)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from . import __version__
-from .atlas import write_json
 from .datasets import Atlas, paper_columns, paper_table, sha256
 from .density import knn_density
 from .dimension import twonn
@@ -19,6 +18,7 @@ from .overlap import label_overlap, neighborhood_overlap
 from .peaks import find_peaks
 from .progress import progress_bar
 from .published import CHECKPOINTS, file_name
+from .store import write_json
 
 K, Z = 30, 1.65
 KEPT = "analysis.json"

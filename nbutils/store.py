@@ -81,11 +81,11 @@ def read_manifest(path: Path) -> dict | None:
     return manifest
 
 
-def write_manifest(path: Path, manifest: dict) -> None:
-    # A rename is atomic: whoever reads the manifest sees the old one or the new one, never half of it.
-    temporary = path / (MANIFEST + ".part")
-    temporary.write_text(json.dumps(manifest, indent=1))
-    os.replace(temporary, path / MANIFEST)
+def write_json(path: Path, value: object) -> None:
+    # A rename is atomic: whoever reads the file sees the old one or the new one, never half of it.
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(temporary, path)
 
 
 def file_stem(layer: str) -> str:

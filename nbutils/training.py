@@ -18,11 +18,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from .activations import best_device
-from .atlas import write_json
 from .datasets import DATA, sha256
 from .drawing import Drawing, draw
 from .models import INPUT, Network, calibrate
 from .progress import progress_bar
+from .store import write_json
 from .things import load_things
 
 WEIGHTS = DATA / "small_world" / "weights.json"

@@ -142,7 +142,9 @@ def parts(who: str, n: int, d: int) -> Watch:
 
     if who != "nbutils":
         return graph(who, n, d)
-    spent, lock, own = Counter(), threading.Lock(), threading.local()
+    x = cloud(n, d)
+    neighbors.knn_graph(x[:100, :50], 5)
+    spent, lock, own, threads = Counter(), threading.Lock(), threading.local(), torch.get_num_threads()
 
     def timed(name, function):
         def call(*arguments, **options):
@@ -152,9 +154,9 @@ def parts(who: str, n: int, d: int) -> Watch:
                 return function(*arguments, **options)
             finally:
                 took = time.perf_counter() - start
-                threads = 1 if threading.current_thread() is threading.main_thread() else os.cpu_count()
+                share = 1 if threading.current_thread() is threading.main_thread() else threads
                 with lock:
-                    spent[name] += (took - own.within) / threads
+                    spent[name] += (took - own.within) / share
                 own.within = outer + took
         return call
 
@@ -164,7 +166,8 @@ def parts(who: str, n: int, d: int) -> Watch:
                 ("mean and squares", blocks.Blocks, "__init__"), ("comparing", blocks, "above"),
                 ("keeping what is nearer", blocks.Nearest, "see"), ("exact differences", neighbors, "refine")):
             stack.enter_context(patch.object(owner, function, timed(name, getattr(owner, function))))
-        watch = graph(who, n, d)
+        with Watch() as watch:
+            neighbors.knn_graph(x, K, memory=MEMORY)
     watch.parts = spent
     return watch
 

@@ -164,14 +164,14 @@ def test_the_next_batch_is_loaded_during_the_forward_pass(tmp_path):
 def test_an_error_in_writing_is_not_lost(tmp_path, monkeypatch):
     from nbutils import activations
 
-    write = activations.write_manifest
+    write = activations.write_json
 
     def full(path, manifest):
         if manifest["done"] == 11:
             raise OSError("no space left on device")
         write(path, manifest)
 
-    monkeypatch.setattr(activations, "write_manifest", full)
+    monkeypatch.setattr(activations, "write_json", full)
     with pytest.raises(OSError, match="no space left"):
         extract(network(), pictures(), LAYERS, tmp_path, batch_size=4, device="cpu")
     assert json.loads((tmp_path / MANIFEST).read_text())["done"] == 8
@@ -277,7 +277,7 @@ def interrupted(path, after: int) -> None:
 def test_interrupted_between_arrays_and_manifest(tmp_path, monkeypatch):
     from nbutils import activations
 
-    write, calls = activations.write_manifest, []
+    write, calls = activations.write_json, []
 
     def stop_at_the_third(path, manifest):
         calls.append(manifest["done"])
@@ -285,7 +285,7 @@ def test_interrupted_between_arrays_and_manifest(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         write(path, manifest)
 
-    monkeypatch.setattr(activations, "write_manifest", stop_at_the_third)
+    monkeypatch.setattr(activations, "write_json", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         extract(network(), pictures(), LAYERS, tmp_path / "a", batch_size=4, device="cpu")
     monkeypatch.undo()

@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
+import types
 
 import numpy as np
 import pytest
@@ -228,17 +228,19 @@ def test_folders_named_by_synset_need_no_table(tmp_path):
 
 # --- what it will take
 
-def test_estimate_knows_the_bytes_and_about_the_time(tmp_path, images):
+def test_estimate_knows_the_bytes_and_scales_the_time(tmp_path, images, monkeypatch):
     loaded = []
-    slow = datasets.ImageFolder(tmp_path / "drawn", lambda image: loaded.append(time.sleep(0.01)) or to_tensor(image))
+    slow = datasets.ImageFolder(tmp_path / "drawn", lambda image: loaded.append(image) or to_tensor(image))
+    # By this clock each image takes a second, and a graph nothing.
+    monkeypatch.setattr(atlas, "time", types.SimpleNamespace(perf_counter=lambda: len(loaded)))
     slow.paths, slow.files, slow.labels = slow.paths * 40, slow.files * 40, np.tile(slow.labels, 40)
     found = atlas.estimate(network(), slow, layers=["stage 1", "logits"], k=4, batches=1, device="cpu", out=tmp_path)
     assert (found.images, found.layers, found.device) == (600, 2, "CPU")
     # One batch to warm up, one that is timed, the first image of each; and the first of all, for the size of a batch.
     assert len(loaded) == 2 * (256 + 1) + 1
     assert found.activations_bytes == 2 * 600 * (4 * 8 * 8 + 5) and found.atlas_bytes == 8 * 600 * 4 * 2
-    assert 600 * 0.01 < found.activations_seconds < 600 * 0.01 * 5
-    assert 0 < found.graphs_seconds < 60 and found.memory >= 1e9 and found.free > 0
+    assert found.activations_seconds == (256 + 1) * 600 / 256 and found.graphs_seconds == 0
+    assert found.memory >= 1e9 and found.free > 0
     assert "600 images in 2 layers on CPU: about" in str(found) and "free" in str(found)
     lacking = dataclasses.replace(found, activations_bytes=found.free + int(3e9))
     assert "THE DISK LACKS 3.0 GB: choose fewer layers" in str(lacking)
@@ -246,12 +248,14 @@ def test_estimate_knows_the_bytes_and_about_the_time(tmp_path, images):
         atlas.estimate(network(), images, layers=["stage 9"])
 
 
-def test_graphs_are_estimated_to_a_factor_of_a_few():
-    x = torch.randn(6000, 500).half()
-    expected = atlas.graph_seconds(6000, 500, 20, torch.device("cpu"))
-    start = time.perf_counter()
-    knn_graph(x, 20)
-    assert 0.2 < expected / (time.perf_counter() - start) < 5
+@pytest.mark.parametrize("n, features, tried, times", [
+    (600, 30, (600, 30), 1), (16_000, 30, (8000, 30), 4), (600, 4096, (600, 1024), 4),
+    (80_000, 2048, (8000, 1024), 200)])
+def test_graphs_are_estimated_from_a_part(n, features, tried, times, monkeypatch):
+    asked = []
+    monkeypatch.setattr(atlas, "noise_seconds", lambda *a: asked.append(a[:2]) or 0.5)
+    assert atlas.graph_seconds(n, features, 20, torch.device("cpu")) == 0.5 * times
+    assert asked == [tried]
 
 
 @pytest.mark.parametrize("side, batch", [(32, 256), (64, 256), (112, 128), (224, 32), (500, 32)])

@@ -8,7 +8,7 @@ import torch
 from test_neighbors import CASES, brute_force, check, gaussian
 
 from nbutils import neighbors
-from nbutils.blocks import Blocks, Nearest, above, first_bar, full_precision, nearest_candidates, one_thread_each
+from nbutils.blocks import Blocks, Nearest, above, bar_of_block, full_precision, nearest_candidates, one_thread_each
 from nbutils.neighbors import knn_graph, refine
 
 
@@ -51,13 +51,18 @@ def test_neighbours_that_come_in_the_worst_order():
     check(x, 5, memory=3e4)
 
 
-def test_data_in_the_order_of_their_classes_cost_no_more(monkeypatch):
+@pytest.fixture
+def counted(monkeypatch):
+    """A list that grows by the number of pairs each time some are set aside to be kept."""
+    sizes, wait = [], Nearest.wait
+    monkeypatch.setattr(Nearest, "wait", lambda self, *found: sizes.append(len(found[-1])) or wait(self, *found))
+    return sizes
+
+
+def test_data_in_the_order_of_their_classes_cost_no_more(counted):
     # A block meets its own class last, when everything it has found so far is far away.
     classes = gaussian(4, 8).repeat(500, axis=0) * 30
     x = classes + gaussian(2000, 8)
-    counted, wait = [], Nearest.wait
-    monkeypatch.setattr(Nearest, "wait",
-                        lambda self, *found: counted.append(len(found[-1])) or wait(self, *found))
     check(x, 5, memory=2e6)
     ordered = sum(counted)
     counted.clear()
@@ -66,10 +71,7 @@ def test_data_in_the_order_of_their_classes_cost_no_more(monkeypatch):
 
 
 @pytest.mark.parametrize("copies", [40, 1500])
-def test_many_copies_of_a_point_cost_no_more(copies, monkeypatch):
-    counted, wait = [], Nearest.wait
-    monkeypatch.setattr(Nearest, "wait",
-                        lambda self, *found: counted.append(len(found[-1])) or wait(self, *found))
+def test_many_copies_of_a_point_cost_no_more(copies, counted):
     x = gaussian(2000, 8)
     check(x, 5, memory=2e6)
     different = sum(counted)
@@ -160,11 +162,11 @@ def test_bars_are_looked_at_from_both_sides(device):
 
 @pytest.mark.parametrize("dim", [0, 1])
 @pytest.mark.parametrize("shape", [(300, 500), (500, 300), (9, 8)])
-def test_enough_are_above_the_first_bar(shape, dim):
+def test_enough_are_above_the_bar_of_a_block(shape, dim):
     closeness, m = torch.tensor(gaussian(*shape), dtype=torch.float32), 5
     closeness[:, :shape[1] // 3] = closeness[0, 0]  # many are equal,
     closeness[shape[0] // 2:, -20:] = 9  # some of them at the top
-    bar, tied = first_bar(closeness, m, dim)
+    bar, tied = bar_of_block(closeness, m, dim)
     count = (closeness > bar.unsqueeze(dim)).sum(dim)
     clear = torch.ones(len(bar), dtype=torch.bool)
     clear[tied] = False
