@@ -38,7 +38,7 @@ serve: $(BUILT)  ## show the book at http://127.0.0.1:8000
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 train: $(INSTALLED)  ## train the small networks again (about ten minutes) and save them in data/small_world
-	$(BIN)/python -m nbutils.training
+	$(BIN)/python -m nbutils.smallworld.training
 
 links: $(INSTALLED)  ## write the repository's address from _config.yml into every notebook
 	$(BIN)/python chapters/repository.py

@@ -13,7 +13,7 @@ from pathlib import Path
 
 CHAPTERS = Path(__file__).resolve().parent
 
-SETUP_CELL = '''\
+SETUP_CELL = """\
 # @title Set up: run this cell first
 # Fetches the book where it is not installed, as on Colab, and changes no package that is there already.
 def set_up(repository, branch):
@@ -46,7 +46,7 @@ def set_up(repository, branch):
         os.chdir(book / "chapters")
 
 
-set_up(repository="REPOSITORY", branch="BRANCH")'''
+set_up(repository="REPOSITORY", branch="BRANCH")"""
 
 METADATA = {"tags": ["setup", "remove-cell"], "cellView": "form"}
 
@@ -55,15 +55,26 @@ def address(config: Path = CHAPTERS.parent / "_config.yml") -> tuple[str, str]:
     """The repository's address, "" where none is set, and its branch."""
     import yaml
 
-    repository = yaml.safe_load(config.read_text(encoding="utf-8")).get("repository") or {}
-    return (repository.get("url") or "").rstrip("/"), repository.get("branch") or "main"
+    repository = (
+        yaml.safe_load(config.read_text(encoding="utf-8")).get("repository")
+        or {}
+    )
+    return (repository.get("url") or "").rstrip("/"), repository.get(
+        "branch"
+    ) or "main"
 
 
 def setup_cell(url: str, branch: str = "main") -> str:
     """The source of the first cell of every notebook of the book at `url`."""
     for name, value in (("url", url), ("branch", branch)):
-        if '"' in value or "\\" in value or any(character.isspace() for character in value):
-            raise ValueError(f"repository {name} in _config.yml must have no quotes, backslashes or spaces: {value}")
+        if (
+            '"' in value
+            or "\\" in value
+            or any(character.isspace() for character in value)
+        ):
+            raise ValueError(
+                f"repository {name} in _config.yml must have no quotes, backslashes or spaces: {value}"
+            )
     return SETUP_CELL.replace("BRANCH", branch).replace("REPOSITORY", url)
 
 
@@ -73,7 +84,9 @@ def write(path: Path, source: str) -> bool:
 
     notebook = nbformat.read(path, as_version=4)
     before = nbformat.writes(notebook)
-    if not notebook.cells or "setup" not in notebook.cells[0].metadata.get("tags", []):
+    if not notebook.cells or "setup" not in notebook.cells[0].metadata.get(
+        "tags", []
+    ):
         notebook.cells.insert(0, nbformat.v4.new_code_cell(id="setup"))
     notebook.cells[0].source = source
     notebook.cells[0].metadata = nbformat.from_dict(METADATA)
@@ -92,7 +105,9 @@ def setup(app) -> dict:
         options = config.html_theme_options
         known = bool(options.get("repository_url"))
         options["use_repository_button"] = options["use_issues_button"] = known
-        options["launch_buttons"] = {"colab_url": "https://colab.research.google.com"} if known else {}
+        options["launch_buttons"] = (
+            {"colab_url": "https://colab.research.google.com"} if known else {}
+        )
 
     app.connect("config-inited", buttons, priority=1)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -100,7 +115,13 @@ def setup(app) -> dict:
 
 if __name__ == "__main__":
     url, branch = address()
-    changed = [path.name for folder in (CHAPTERS, CHAPTERS / "reference")
-               for path in sorted(folder.glob("*.ipynb")) if write(path, setup_cell(url, branch))]
-    print(f"The notebooks say {url or 'no address'}. Changed: {', '.join(changed) or 'none'}.")
+    changed = [
+        path.name
+        for folder in (CHAPTERS, CHAPTERS / "reference")
+        for path in sorted(folder.glob("*.ipynb"))
+        if write(path, setup_cell(url, branch))
+    ]
+    print(
+        f"The notebooks say {url or 'no address'}. Changed: {', '.join(changed) or 'none'}."
+    )
     sys.exit(0)

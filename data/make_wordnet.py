@@ -22,11 +22,11 @@ from pathlib import Path
 
 import networkx as nx
 import nltk
+from nbutils.things import load_things
 from nltk.corpus import wordnet
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from timm.data import ImageNetInfo
 
-from nbutils.things import load_things
 from nbutils.wordnet import from_nltk
 
 DATA = Path(__file__).resolve().parent
@@ -51,8 +51,10 @@ def open_wordnet(folder: str | os.PathLike | None = None) -> Iterator[WordNetCor
         try:
             wordnet.ensure_loaded()
         except LookupError as error:
-            raise FileNotFoundError("NLTK has no WordNet: run `python -m nltk.downloader wordnet`, or name a folder "
-                                    "with WordNet's own files by --dict") from error
+            raise FileNotFoundError(
+                "NLTK has no WordNet: run `python -m nltk.downloader wordnet`, or name a folder "
+                "with WordNet's own files by --dict"
+            ) from error
         yield wordnet
         return
     if not (Path(folder) / "data.noun").exists():
@@ -92,8 +94,10 @@ def table(graph: nx.DiGraph) -> str:
     classes = {synset: i for i, synset in enumerate(ImageNetInfo("imagenet-1k").label_names())}
     wanted = set(classes) | set(our_synsets())
     if unknown := sorted(wanted - set(graph)):
-        raise ValueError(f"{unknown} are not ids of WordNet 3.0: correct them in data/*_synsets.csv or in "
-                         "data/small_world/things.yaml")
+        raise ValueError(
+            f"{unknown} are not ids of WordNet 3.0: correct them in data/*_synsets.csv or in "
+            "data/small_world/things.yaml"
+        )
     text = io.StringIO()
     rows = csv.writer(text, delimiter="\t", lineterminator="\n")
     rows.writerow(["synset", "words", "hypernyms", "imagenet"])

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from .dimension import Dimension
-from .neighbors import NeighborGraph
+from .graph import NeighborGraph
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +55,10 @@ def knn_density(graph: NeighborGraph, dimension: float | Dimension, k: int | np.
     d = positive_dimension(dimension)
     k = np.broadcast_to(k, (graph.n,)) if np.shape(k) in ((), (graph.n,)) else None
     if k is None or not np.issubdtype(k.dtype, np.integer) or k.min() < 1 or k.max() > graph.k:
-        raise ValueError(f"k must be a whole number in 1 ... {graph.k}, the neighbours that graph holds, or one such "
-                         f"number for each of the {graph.n} points")
+        raise ValueError(
+            f"k must be a whole number in 1 ... {graph.k}, the neighbours that graph holds, or one such "
+            f"number for each of the {graph.n} points"
+        )
     log_density = np.log(k) - log_unit_ball(d) - d * log_radius(graph, k) - np.log(graph.n)
     return Density(log_density, k**-0.5, k.copy())
 
@@ -121,7 +123,7 @@ def pak(graph: NeighborGraph, dimension: float | Dimension, threshold: float = 2
     # Points of like k* together, few at a time: tables without empty corners, that stay in the cache.
     order = np.argsort(k, kind="stable")
     for start in range(0, graph.n, 512):
-        rows = order[start:start + 512]
+        rows = order[start : start + 512]
         bend, solved = maximize_shells(log_shells(graph.distances[rows], k[rows], d), k[rows])
         place = rows[solved]
         log_density[place] += bend[solved] - np.log(k[place])
@@ -134,7 +136,7 @@ def log_shells(distances: np.ndarray, k: np.ndarray, d: float) -> np.ndarray:
 
     They are -inf where two neighbours are equally far, and beyond the k-th.
     """
-    distances = distances[:, :k.max()].astype(np.float64)
+    distances = distances[:, : k.max()].astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         ball = d * np.log(distances / distances[np.arange(len(k)), k - 1][:, None])
         # From the ratio of two balls, since a difference of volumes would lose the thin shells and the innermost.
@@ -197,9 +199,11 @@ def log_radius(graph: NeighborGraph, k: np.ndarray) -> np.ndarray:
     """(n,) logarithm of the distance to the k-th neighbour; ValueError where it is zero."""
     radius = graph.distances[np.arange(graph.n), k - 1].astype(np.float64)
     if (radius == 0).any():
-        raise ValueError(f"graph: {int((radius == 0).sum())} points have k or more exact duplicates (k = {k.max()} at "
-                         "most), where the density is infinite; remove duplicates (np.unique(x, axis=0)) or use a "
-                         "larger k")
+        raise ValueError(
+            f"graph: {int((radius == 0).sum())} points have k or more exact duplicates (k = {k.max()} at "
+            "most), where the density is infinite; remove duplicates (np.unique(x, axis=0)) or use a "
+            "larger k"
+        )
     return np.log(radius)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
 
-from .neighbors import NeighborGraph, knn_graph
+from .graph import NeighborGraph
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,10 @@ def twonn(graph: NeighborGraph, fraction: float = 0.9, form: str = "fit") -> Dim
     y = -np.log1p(-np.arange(1, kept + 1) / n)
     # Not zero: single precision leaves equal distances equal only up to rounding. d would exceed 50,000.
     if np.median(log_mu) < 1e-5:
-        raise ValueError("graph: the first two neighbours of most points are equally far, as on a lattice; "
-                         "TwoNN needs continuous data")
+        raise ValueError(
+            "graph: the first two neighbours of most points are equally far, as on a lattice; "
+            "TwoNN needs continuous data"
+        )
     if form == "likelihood":
         value = float((n - 1) / log_mu.sum())
         return Dimension(value, value / n**0.5, n, n_duplicates)
@@ -110,38 +111,6 @@ def log_ratios(graph: NeighborGraph, near: int = 1, far: int = 2) -> tuple[np.nd
     twins = (r_near == r_far) & (r_first == 0)[graph.indices[:, near - 1]]
     usable = (r_near > 0) & ~twins
     return np.log(r_far[usable]) - np.log(r_near[usable]), int((r_near == 0).sum())
-
-
-def decimate(x: np.ndarray, sizes: Sequence[int], repeats: int = 5, seed: int = 0) -> Scaling:
-    """`twonn` of random subsamples: among fewer points neighbours lie farther apart, and show a larger scale.
-
-    Source: Facco, d'Errico, Rodriguez and Laio (2017), "block analysis".
-
-    Parameters
-    ----------
-    x : (n, ...) the points.
-    sizes : numbers of points to keep, each from 5 to n.
-    repeats : subsamples of each size; the error is the standard deviation of their dimensions.
-
-    Returns
-    -------
-    One entry for each size. `scale` is the mean distance to the second neighbour, so `far` is 2 throughout.
-
-    Raises
-    ------
-    ValueError
-        If a size is below 5 or above the number of points.
-    """
-    if min(sizes) < 5 or max(sizes) > len(x):
-        raise ValueError(f"sizes must lie in 5 ... n = {len(x)}")
-    rng = np.random.default_rng(seed)
-    found = np.empty((len(sizes), repeats, 2))
-    for i, size in enumerate(sizes):
-        for j in range(repeats):
-            graph = knn_graph(x[np.sort(rng.choice(len(x), size, replace=False))], 2)
-            found[i, j] = twonn(graph).value, graph.distances[:, 1].mean()
-    value, scale = found.mean(1).T
-    return Scaling(value, found[:, :, 0].std(1), scale, np.full(len(sizes), 2))
 
 
 def gride(graph: NeighborGraph) -> Scaling:
@@ -171,8 +140,10 @@ def _gride_at(graph: NeighborGraph, far: int) -> tuple[float, float, float]:
     n = len(log_mu)
     # As in twonn: equal up to rounding. Among integers d would be of the order of a million.
     if n < 3 or np.median(log_mu) < 1e-5:
-        raise ValueError(f"graph has too few points whose neighbours {near} and {far} are at distinct distances, as on "
-                         "a lattice or among duplicates; Gride needs continuous data")
+        raise ValueError(
+            f"graph has too few points whose neighbours {near} and {far} are at distinct distances, as on "
+            "a lattice or among duplicates; Gride needs continuous data"
+        )
 
     def excess(d: float) -> float:
         # log mu / (1 - mu^-d), which tends to 1 / d where the two distances are equal.

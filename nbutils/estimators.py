@@ -12,14 +12,17 @@ from sklearn.utils import check_scalar
 
 from .density import Density, adaptive_k, knn_density, pak, positive_dimension
 from .dimension import twonn
-from .neighbors import NeighborGraph, knn_graph
+from .graph import NeighborGraph
+from .neighbors import knn_graph
 from .peaks import find_peaks
 
 try:
     from sklearn.utils.validation import validate_data
 except ImportError:  # before scikit-learn 1.6 it was a method
+
     def validate_data(estimator: BaseEstimator, X: ArrayLike, **checks: object) -> np.ndarray:
         return estimator._validate_data(X, **checks)
+
 
 # Whatever is neither becomes float64: the neighbours need real numbers in the machine's own byte order.
 DTYPES = (np.float64, np.float32)
@@ -88,8 +91,15 @@ class DensityPeaks(ClusterMixin, BaseEstimator):
     2
     """
 
-    def __init__(self, k: int = 30, density: str = "knn", dimension: float | None = None, z: float = 1.65,
-                 halo: bool = False, n_neighbors: int = 100):
+    def __init__(
+        self,
+        k: int = 30,
+        density: str = "knn",
+        dimension: float | None = None,
+        z: float = 1.65,
+        halo: bool = False,
+        n_neighbors: int = 100,
+    ):
         self.k = k
         self.density = density
         self.dimension = dimension
@@ -114,8 +124,11 @@ class DensityPeaks(ClusterMixin, BaseEstimator):
 
         others = len(X) - 1
         if self.density == "knn" and self.k > others:
-            warnings.warn(f"k={self.k} is lowered to n - 1 = {others}: all points are neighbours of one another, which "
-                          "leaves a single cluster; use a smaller k", stacklevel=2)
+            warnings.warn(
+                f"k={self.k} is lowered to n - 1 = {others}: all points are neighbours of one another, which "
+                "leaves a single cluster; use a smaller k",
+                stacklevel=2,
+            )
         reach = min(self.k if self.density == "knn" else self.n_neighbors, others)
         graph = knn_graph(X, min(max(reach, 2), others))  # the dimension takes two neighbours even if k is 1
         self.dimension_ = twonn(graph).value if self.dimension is None else positive_dimension(self.dimension)

@@ -118,8 +118,10 @@ def peak_classes(topography: Topography, labels: np.ndarray) -> PeakClasses:
     np.add.at(counts, (topography.labels[inside], number[inside]), 1)
     size = counts.sum(1)
     if not size.all():
-        raise ValueError(f"topography: peaks {np.flatnonzero(size == 0).tolist()} have no points, so no label is "
-                         "their most frequent one; leave these peaks out")
+        raise ValueError(
+            f"topography: peaks {np.flatnonzero(size == 0).tolist()} have no points, so no label is "
+            "their most frequent one; leave these peaks out"
+        )
     return PeakClasses(names[counts.argmax(1)], counts.max(1) / size, size)
 
 

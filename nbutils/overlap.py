@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .neighbors import NeighborGraph
+from .graph import NeighborGraph
 
 
 def neighborhood_overlap(a: NeighborGraph, b: NeighborGraph, k: int = 30) -> float:
@@ -53,7 +53,8 @@ def label_overlap(graph: NeighborGraph, labels: np.ndarray, k: int = 30) -> floa
     labels = checked_labels(labels, graph.n)
     graph.check_k(k)
     return sum(int((labels[graph.indices[rows, :k]] == labels[rows, None]).sum()) for rows in _some(graph.n)) / (
-        graph.n * k)
+        graph.n * k
+    )
 
 
 def chance_label_overlap(labels: np.ndarray) -> float:

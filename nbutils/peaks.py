@@ -8,8 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from .density import Density
-from .neighbors import NeighborGraph
+from .density import Density, knn_density
+from .dimension import twonn
+from .graph import NeighborGraph
 
 HALO = -1
 
@@ -61,6 +62,21 @@ class Topography:
         return f"Topography({self.n_peaks} peaks of {len(self.labels)} points)"
 
 
+def topography(graph: NeighborGraph, k: int = 30, z: float = 1.65) -> Topography:
+    """From a neighbour graph to its peaks, as the paper has it: `twonn`, `knn_density` with `k`, `find_peaks` with `z`.
+
+    The dimension is not rounded.
+
+    Source: Doimo et al. (2020), with k = 30 and z = 1.65.
+
+    Raises
+    ------
+    ValueError
+        As the three functions do.
+    """
+    return find_peaks(graph, knn_density(graph, twonn(graph), k), z)
+
+
 def find_peaks(graph: NeighborGraph, density: Density, z: float = 1.65, halo: bool = False) -> Topography:
     """Density peaks that stand out from their saddles by more than `z` errors.
 
@@ -90,8 +106,9 @@ def find_peaks(graph: NeighborGraph, density: Density, z: float = 1.65, halo: bo
     if len(density.log_density) != graph.n:
         raise ValueError(f"density has {len(density.log_density)} points but graph has {graph.n}")
     if density.k.min() < 1 or density.k.max() > graph.k:
-        raise ValueError(f"density uses up to {density.k.max()} neighbours but graph holds {graph.k}: "
-                         "build both from the same graph")
+        raise ValueError(
+            f"density uses up to {density.k.max()} neighbours but graph holds {graph.k}: build both from the same graph"
+        )
     if not z >= 0:
         raise ValueError(f"z={z} must not be negative")
 
@@ -151,8 +168,9 @@ def follow(parent: np.ndarray) -> np.ndarray:
     return parent
 
 
-def find_borders(graph: NeighborGraph, k: np.ndarray, labels: np.ndarray,
-                 candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def find_borders(
+    graph: NeighborGraph, k: np.ndarray, labels: np.ndarray, candidates: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Border points and the label that each borders on.
 
     A point of c borders on the region of its nearest neighbour j in another region, if no other point of c is closer
@@ -180,8 +198,9 @@ def highest_saddles(borders: tuple[np.ndarray, np.ndarray], labels: np.ndarray, 
     return saddles
 
 
-def merge(candidates: np.ndarray, saddles: dict, log_density: np.ndarray, error: np.ndarray,
-          z: float) -> tuple[np.ndarray, dict]:
+def merge(
+    candidates: np.ndarray, saddles: dict, log_density: np.ndarray, error: np.ndarray, z: float
+) -> tuple[np.ndarray, dict]:
     """Merge every two peaks of which one does not stand out from the saddle between them, highest saddle first.
 
     The saddles wait in a heap. A merger moves those of the peak that is lost, and looks at no others.
@@ -225,8 +244,9 @@ def merge(candidates: np.ndarray, saddles: dict, log_density: np.ndarray, error:
     return follow(into), saddles
 
 
-def _topography(candidates: np.ndarray, into: np.ndarray, labels: np.ndarray, saddles: dict,
-                log_density: np.ndarray, halo: bool) -> Topography:
+def _topography(
+    candidates: np.ndarray, into: np.ndarray, labels: np.ndarray, saddles: dict, log_density: np.ndarray, halo: bool
+) -> Topography:
     survivors = np.flatnonzero(into == np.arange(len(into)))
     survivors = survivors[np.argsort(-log_density[candidates[survivors]], kind="stable")]
     number = np.full(len(into), -1)

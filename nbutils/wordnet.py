@@ -13,12 +13,13 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import networkx as nx
 import numpy as np
 
-FILE = Path(__file__).resolve().parent.parent / "data" / "wordnet.tsv"
+from ._data import DATA
+
+FILE = DATA / "wordnet.tsv"
 
 
 def load(path: str | os.PathLike = FILE) -> nx.DiGraph:
@@ -52,6 +53,12 @@ def imagenet_ids(path: str | os.PathLike = FILE) -> list[str]:
     return [classes[i] for i in sorted(classes)]
 
 
+def synset_table(path: str | os.PathLike = DATA / "caltech101_synsets.csv") -> dict[str, str | None]:
+    """WordNet id of each category, or None, from a table with the columns ``category`` and ``synset``."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return {row["category"]: row["synset"] or None for row in csv.DictReader(file)}
+
+
 def from_nltk(reader) -> nx.DiGraph:
     """The nouns of a whole WordNet, in the form of `load`.
 
@@ -66,8 +73,10 @@ def from_nltk(reader) -> nx.DiGraph:
         If `reader` reads another version.
     """
     if reader.get_version() != "3.0":
-        raise ValueError(f"reader has WordNet {reader.get_version()}, but ImageNet's ids are those of 3.0: "
-                         'use nltk.download("wordnet")')
+        raise ValueError(
+            f"reader has WordNet {reader.get_version()}, but ImageNet's ids are those of 3.0: "
+            'use nltk.download("wordnet")'
+        )
     graph = nx.DiGraph()
     for synset in reader.all_synsets("n"):
         words = tuple(word.replace("_", " ") for word in synset.lemma_names())
@@ -137,8 +146,9 @@ def hypernym_distances(graph: nx.DiGraph, ids: Sequence[str]) -> np.ndarray:
     ups = {a: _steps_up(graph, a) for a in ids}
     depths = _depths(graph, set().union(*ups.values()))
     deepest = max((depths[a] for a in ups), default=0)
-    return np.array([[0.0 if a == b else deepest - max(depths[node] for node in _common(ups[a], ups[b])) for b in ids]
-                     for a in ids]).reshape(len(ids), len(ids))
+    return np.array(
+        [[0.0 if a == b else deepest - max(depths[node] for node in _common(ups[a], ups[b])) for b in ids] for a in ids]
+    ).reshape(len(ids), len(ids))
 
 
 def wu_palmer(graph: nx.DiGraph, a: str, b: str) -> float:
@@ -208,9 +218,11 @@ def _id(synset) -> str:
 
 def _require(graph: nx.DiGraph, a: str) -> None:
     if a not in graph:
-        raise KeyError(f"synset {a!r} is not in this graph: check the id (a dog is 'n02084071'). The whole of WordNet "
-                       "comes with from_nltk; to add to the part here, put it in a data/*_synsets.csv and run "
-                       "data/make_wordnet.py")
+        raise KeyError(
+            f"synset {a!r} is not in this graph: check the id (a dog is 'n02084071'). The whole of WordNet "
+            "comes with from_nltk; to add to the part here, put it in a data/*_synsets.csv and run "
+            "data/make_wordnet.py"
+        )
 
 
 def _require_whole(graph: nx.DiGraph, message: str) -> None:

@@ -41,12 +41,17 @@ def lines(quick: bool) -> list[dict]:
     out += [{**alone, "n": n, "d": d} for n, d in ((5000, 1000), (20_000, 1000), (10_000, 250), (10_000, 4000))]
     out += [{**graph, "n": 10_000, "d": 1000}, {"what": "extract", "n": 128, "who": ["nbutils", "forward pass"]}]
     out += [{**alone, "what": "parts", "n": n, "d": d} for n, d in ((30_000, 1000), (10_000, 20_000))] * large
-    out += [{**graph, "n": 10_000, "d": 20_000}, {**alone, "n": 90_000, "d": 1000, "repeat": 1},
-            {**graph, "n": 30_000, "d": 20_000, "repeat": 1}, {**peaks, "c": 5000, "repeat": 1}] * large
+    out += [
+        {**graph, "n": 10_000, "d": 20_000},
+        {**alone, "n": 90_000, "d": 1000, "repeat": 1},
+        {**graph, "n": 30_000, "d": 20_000, "repeat": 1},
+        {**peaks, "c": 5000, "repeat": 1},
+    ] * large
     return out
 
 
 # --- one run
+
 
 def own_memory() -> int:
     """Bytes of this process, without the pages of files that are mapped."""
@@ -101,9 +106,9 @@ def graph(who: str, n: int, d: int) -> Watch:
         out = torch.empty(size * size)
         torch.mm(x[:64], x[:64].T)
         with Watch() as watch:
-            for rows in x[:n // 2].split(size):
+            for rows in x[: n // 2].split(size):
                 for others in x.split(size):
-                    torch.mm(rows, others.T, out=out[:len(rows) * len(others)].view(len(rows), -1))
+                    torch.mm(rows, others.T, out=out[: len(rows) * len(others)].view(len(rows), -1))
     elif who == "nbutils":
         from nbutils.neighbors import knn_graph
 
@@ -138,7 +143,8 @@ def parts(who: str, n: int, d: int) -> Watch:
 
     import torch
 
-    from nbutils import blocks, neighbors
+    from nbutils import _search as blocks
+    from nbutils import neighbors
 
     if who != "nbutils":
         return graph(who, n, d)
@@ -158,13 +164,18 @@ def parts(who: str, n: int, d: int) -> Watch:
                 with lock:
                     spent[name] += (took - own.within) / share
                 own.within = outer + took
+
         return call
 
     with ExitStack() as stack:
         for name, owner, function in (
-                ("products", torch.Tensor, "addmm_"), ("reading and centring", blocks.Blocks, "read"),
-                ("mean and squares", blocks.Blocks, "__init__"), ("comparing", blocks, "above"),
-                ("keeping what is nearer", blocks.Nearest, "see"), ("exact differences", neighbors, "refine")):
+            ("products", torch.Tensor, "addmm_"),
+            ("reading and centring", blocks.Blocks, "read"),
+            ("mean and squares", blocks.Blocks, "__init__"),
+            ("comparing", blocks, "above"),
+            ("keeping what is nearer", blocks.Nearest, "see"),
+            ("exact differences", neighbors, "refine"),
+        ):
             stack.enter_context(patch.object(owner, function, timed(name, getattr(owner, function))))
         with Watch() as watch:
             neighbors.knn_graph(x, K, memory=MEMORY)
@@ -176,7 +187,7 @@ def peaks(who: str, c: int) -> Watch:
     distances, indices = plane(23 * c, 10)  # of 23 points one is the densest of its neighbourhood
     if who == "nbutils":
         from nbutils.density import knn_density
-        from nbutils.neighbors import NeighborGraph
+        from nbutils.graph import NeighborGraph
         from nbutils.peaks import find_peaks
 
         near = NeighborGraph(distances[:, 1:], indices[:, 1:])
@@ -199,7 +210,7 @@ def pak(who: str, n: int) -> Watch:
     distances, indices = plane(n, 100, 5)
     if who == "nbutils":
         from nbutils.density import pak
-        from nbutils.neighbors import NeighborGraph
+        from nbutils.graph import NeighborGraph
 
         near = NeighborGraph(distances[:, 1:], indices[:, 1:])
         with Watch() as watch:
@@ -219,8 +230,8 @@ def extract(who: str, n: int) -> Watch:
     """Photographs through the book's network: with all of its layers written to disk, and the bare forward pass."""
     import torch
 
-    from nbutils import activations
-    from nbutils.models import load
+    from nbutils.extraction import activations
+    from nbutils.extraction.models import load
 
     network = load("efficientnet_lite0")
     images = torch.randn(n, 3, 224, 224)
@@ -240,27 +251,52 @@ def extract(who: str, n: int) -> Watch:
 def run(task: dict) -> None:
     warnings.simplefilter("ignore")
     watch = {"graph": graph, "parts": parts, "peaks": peaks, "pak": pak, "extract": extract}[task.pop("what")](**task)
-    print(json.dumps({name: value for name, value in vars(watch).items()
-                      if name in ("seconds", "processor", "peak", "candidates", "parts")}), flush=True)
+    print(
+        json.dumps(
+            {
+                name: value
+                for name, value in vars(watch).items()
+                if name in ("seconds", "processor", "peak", "candidates", "parts")
+            }
+        ),
+        flush=True,
+    )
 
 
 # --- all runs
 
+
 def machine() -> dict:
     import torch
 
-    name = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                 if line.startswith("model name")), platform.processor())
-    return {"processor": name, "cores": os.cpu_count(), "architecture": platform.machine(),
-            "instructions": torch.backends.cpu.get_cpu_capability(), "system": platform.system(),
-            "python": platform.python_version(), "torch": torch.__version__}
+    name = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    return {
+        "processor": name,
+        "cores": os.cpu_count(),
+        "architecture": platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--run", action="store_true", help="be a contestant")
-    parser.add_argument("--others", default=ROOT / "_build" / "bench" / "bin" / "python", type=Path,
-                        help="the Python that has DADApy and faiss")
+    parser.add_argument(
+        "--others",
+        default=ROOT / "_build" / "bench" / "bin" / "python",
+        type=Path,
+        help="the Python that has DADApy and faiss",
+    )
     parser.add_argument("--out", default=ROOT / "data" / "bench.json", type=Path)
     parser.add_argument("--repeat", default=3, type=int, help="runs of each; the median counts")
     parser.add_argument("--quick", action="store_true", help="leave out the large ones")
@@ -274,9 +310,16 @@ def main() -> None:
     for line in lines(arguments.quick):
         sizes = {key: value for key, value in line.items() if key not in ("who", "repeat")}
         runs: dict[str, list[dict]] = {who: [] for who in line["who"]}
-        contestants = {who: subprocess.Popen([sys.executable if who in OURS else arguments.others, __file__, "--run"],
-                                             env=os.environ | ENVIRONMENT, text=True,
-                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE) for who in line["who"]}
+        contestants = {
+            who: subprocess.Popen(
+                [sys.executable if who in OURS else arguments.others, __file__, "--run"],
+                env=os.environ | ENVIRONMENT,
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            for who in line["who"]
+        }
         for _ in range(line.get("repeat", arguments.repeat)):
             for who, contestant in list(contestants.items()):
                 try:

@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import nn
 
-from nbutils.activations import ActivationStore, extract, recording
-from nbutils.store import MANIFEST
+from nbutils.extraction.activations import ActivationStore, extract, recording
+from nbutils.extraction.store import MANIFEST
 
 LAYERS = {"input": "", "convolution": "0", "stage 1": "2", "pool": "4", "logits": "6"}
 
@@ -25,8 +25,15 @@ def network() -> nn.Sequential:
     """Two of its modules work in place on what the one before them returned."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(inplace=True), nn.Conv2d(5, 6, 3), nn.ReLU(inplace=True),
-                             nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 7)).eval()
+        return nn.Sequential(
+            nn.Conv2d(3, 5, 3),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(5, 6, 3),
+            nn.ReLU(inplace=True),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(24, 7),
+        ).eval()
 
 
 def pictures(n: int = 11) -> torch.Tensor:
@@ -57,8 +64,13 @@ def test_what_is_stored(tmp_path):
     x = pictures()
     store = extract(network(), x, LAYERS, tmp_path, dtype="float32", device="cpu")
     assert list(store) == list(LAYERS) and len(store) == 5 and store.n == 11
-    assert store.shapes == {"input": (3, 10, 8), "convolution": (5, 8, 6), "stage 1": (6, 6, 4), "pool": (6, 2, 2),
-                            "logits": (7,)}
+    assert store.shapes == {
+        "input": (3, 10, 8),
+        "convolution": (5, 8, 6),
+        "stage 1": (6, 6, 4),
+        "pool": (6, 2, 2),
+        "logits": (7,),
+    }
     np.testing.assert_array_equal(store["input"], x.flatten(1).numpy())
     for name, value in expected(x).items():
         assert store[name].dtype == np.float32
@@ -100,8 +112,11 @@ class Pairs(torch.utils.data.Dataset):
         return pictures()[i], i % 3
 
 
-@pytest.mark.parametrize("images", [list(pictures()), pictures().numpy(), Pairs(), [(x, "cat") for x in pictures()]],
-                         ids=["list", "array", "pairs", "tuples"])
+@pytest.mark.parametrize(
+    "images",
+    [list(pictures()), pictures().numpy(), Pairs(), [(x, "cat") for x in pictures()]],
+    ids=["list", "array", "pairs", "tuples"],
+)
 def test_kinds_of_images(tmp_path, images):
     store = extract(network(), images, LAYERS, tmp_path, dtype="float32", device="cpu")
     np.testing.assert_allclose(store["logits"], expected(pictures())["logits"], rtol=1e-5, atol=1e-6)
@@ -116,7 +131,7 @@ def test_what_is_sent_to_workers_can_be_sent():
     # Where a worker is a fresh process, as on a Mac, a function made inside another one cannot be sent to it.
     import pickle
 
-    from nbutils.activations import Remaining
+    from nbutils.extraction.activations import Remaining
 
     images = pickle.loads(pickle.dumps(Remaining(pictures(), 2, pictures()[0].shape)))
     assert len(images) == 9 and torch.equal(images[0], pictures()[2])
@@ -131,6 +146,7 @@ def test_on_a_gpu(tmp_path):
 
 
 # --- side by side
+
 
 class Telling(torch.utils.data.Dataset):
     """Says of each image when it is asked for."""
@@ -162,7 +178,7 @@ def test_the_next_batch_is_loaded_during_the_forward_pass(tmp_path):
 
 
 def test_an_error_in_writing_is_not_lost(tmp_path, monkeypatch):
-    from nbutils import activations
+    from nbutils.extraction import activations
 
     write = activations.write_json
 
@@ -178,6 +194,7 @@ def test_an_error_in_writing_is_not_lost(tmp_path, monkeypatch):
 
 
 # --- hooks
+
 
 def hooks(model: nn.Module) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
@@ -243,8 +260,11 @@ class Counting(torch.utils.data.Dataset):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_killed_and_resumed(tmp_path):
-    killed = subprocess.run([sys.executable, "-c", KILLED, os.path.dirname(__file__), tmp_path / "killed", "7"],
-                            capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, os.path.dirname(__file__), tmp_path / "killed", "7"],
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     # Image 7 is loaded while the batch before it is computed, and the one before that is written.
     done = json.loads((tmp_path / "killed" / MANIFEST).read_text())["done"]
@@ -264,6 +284,7 @@ def test_killed_and_resumed(tmp_path):
 
 def interrupted(path, after: int) -> None:
     """A store left behind by an interruption before image `after`, 4 in a batch."""
+
     class Stopping(Counting):
         def __getitem__(self, i):
             if i == after:
@@ -275,7 +296,7 @@ def interrupted(path, after: int) -> None:
 
 
 def test_interrupted_between_arrays_and_manifest(tmp_path, monkeypatch):
-    from nbutils import activations
+    from nbutils.extraction import activations
 
     write, calls = activations.write_json, []
 
@@ -313,15 +334,19 @@ def test_a_finished_store_is_not_made_again(tmp_path):
 
 
 @pytest.mark.parametrize("after", [4, None], ids=["half done", "finished"])
-@pytest.mark.parametrize("change, words", [
-    (lambda a: a["model"][6].bias.data.add_(1), "model"),
-    (lambda a: a.update(images=a["images"] + 1), "first_image"),
-    (lambda a: a.update(images=a["images"][:10]), "n"),
-    (lambda a: a.update(dtype="float32"), "dtype"),
-    (lambda a: a.update(layers={**LAYERS, "more": "1"}), "layers"),
-    (lambda a: a.update(layers={**LAYERS, "pool": "3"}), "layers"),
-    (lambda a: a.update(images=pictures().transpose(2, 3)), "first_image"),
-], ids=["weights", "images", "fewer images", "dtype", "more layers", "another module", "another shape"])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda a: a["model"][6].bias.data.add_(1), "model"),
+        (lambda a: a.update(images=a["images"] + 1), "first_image"),
+        (lambda a: a.update(images=a["images"][:10]), "n"),
+        (lambda a: a.update(dtype="float32"), "dtype"),
+        (lambda a: a.update(layers={**LAYERS, "more": "1"}), "layers"),
+        (lambda a: a.update(layers={**LAYERS, "pool": "3"}), "layers"),
+        (lambda a: a.update(images=pictures().transpose(2, 3)), "first_image"),
+    ],
+    ids=["weights", "images", "fewer images", "dtype", "more layers", "another module", "another shape"],
+)
 def test_another_extraction_in_the_same_folder_is_refused(tmp_path, change, words, after):
     if after:
         interrupted(tmp_path, after)
@@ -337,17 +362,21 @@ def test_another_extraction_in_the_same_folder_is_refused(tmp_path, change, word
 
 # --- damage
 
-@pytest.mark.parametrize("damage, words", [
-    (lambda p: os.truncate(p / "stage_1.npy", 300), r"layer 'stage 1': .*stage_1\.npy is missing or damaged"),
-    (lambda p: os.truncate(p / "stage_1.npy", 0), r"layer 'stage 1': .*stage_1\.npy is missing or damaged"),
-    (lambda p: os.remove(p / "stage_1.npy"), r"layer 'stage 1': .*stage_1\.npy is missing or damaged"),
-    (lambda p: np.save(p / "pool.npy", np.zeros((11, 3), np.float16)), r"layer 'pool': .*shape \(11, 3\)"),
-    (lambda p: np.save(p / "pool.npy", np.zeros((11, 24), np.float32)), "layer 'pool': .*float32"),
-    (lambda p: os.truncate(p / MANIFEST, 40), r"manifest\.json is damaged .*delete the folder and extract again"),
-    (lambda p: os.truncate(p / MANIFEST, 0), r"manifest\.json is damaged"),
-    (lambda p: (p / MANIFEST).write_text("[]"), r"manifest\.json is damaged"),
-    (lambda p: (p / MANIFEST).write_text('{"n": 11}'), r"manifest\.json is damaged"),
-])
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda p: os.truncate(p / "stage_1.npy", 300), r"layer 'stage 1': .*stage_1\.npy is missing or damaged"),
+        (lambda p: os.truncate(p / "stage_1.npy", 0), r"layer 'stage 1': .*stage_1\.npy is missing or damaged"),
+        (lambda p: os.remove(p / "stage_1.npy"), r"layer 'stage 1': .*stage_1\.npy is missing or damaged"),
+        (lambda p: np.save(p / "pool.npy", np.zeros((11, 3), np.float16)), r"layer 'pool': .*shape \(11, 3\)"),
+        (lambda p: np.save(p / "pool.npy", np.zeros((11, 24), np.float32)), "layer 'pool': .*float32"),
+        (lambda p: os.truncate(p / MANIFEST, 40), r"manifest\.json is damaged .*delete the folder and extract again"),
+        (lambda p: os.truncate(p / MANIFEST, 0), r"manifest\.json is damaged"),
+        (lambda p: (p / MANIFEST).write_text("[]"), r"manifest\.json is damaged"),
+        (lambda p: (p / MANIFEST).write_text('{"n": 11}'), r"manifest\.json is damaged"),
+    ],
+)
 @pytest.mark.parametrize("after", [8, None], ids=["half done", "finished"])
 def test_damaged_stores_are_refused(tmp_path, damage, words, after):
     if after:
@@ -370,6 +399,7 @@ def test_no_store(tmp_path):
 
 
 # --- values and arguments that cannot be
+
 
 def test_overflow_names_the_layer_and_the_remedy(tmp_path):
     model = nn.Sequential(nn.Identity(), nn.Conv2d(3, 2, 1))
@@ -418,13 +448,16 @@ class Odd(nn.Module):
         return self.mean(self.attention(tokens, tokens, tokens)[0].mean())
 
 
-@pytest.mark.parametrize("layer, error, words", [
-    ("attention", TypeError, "layer 'here' outputs a tuple, not a tensor: choose a module inside it"),
-    ("tokens_first", ValueError, r"layer 'here' outputs the shape \(16, 1, 4\) for 1 images: choose a module"),
-    ("mean", ValueError, r"layer 'here' outputs the shape \(\) for 1 images"),
-    ("never", ValueError, "layer 'here' does not run"),
-    ("nowhere", ValueError, r"layers: 'nowhere' \(for 'here'\) is not a module of the network"),
-])
+@pytest.mark.parametrize(
+    "layer, error, words",
+    [
+        ("attention", TypeError, "layer 'here' outputs a tuple, not a tensor: choose a module inside it"),
+        ("tokens_first", ValueError, r"layer 'here' outputs the shape \(16, 1, 4\) for 1 images: choose a module"),
+        ("mean", ValueError, r"layer 'here' outputs the shape \(\) for 1 images"),
+        ("never", ValueError, "layer 'here' does not run"),
+        ("nowhere", ValueError, r"layers: 'nowhere' \(for 'here'\) is not a module of the network"),
+    ],
+)
 def test_layers_that_cannot_be(tmp_path, layer, error, words):
     with pytest.raises(error, match=words):
         extract(Odd(), torch.randn(3, 4, 4, 4), {"here": layer}, tmp_path / "out", device="cpu")
@@ -441,12 +474,15 @@ def test_layer_names_stay_inside_the_folder(tmp_path):
     assert list(ActivationStore(tmp_path / "out")) == ["../a/b: c", "é*?"] == list(store)
 
 
-@pytest.mark.parametrize("arguments, words", [
-    ({"images": torch.zeros(0, 3, 8, 8)}, "images is empty"),
-    ({"images": []}, "images is empty"),
-    ({"layers": {}}, "layers is empty"),
-    ({"dtype": "float64"}, "dtype must be 'float16' or 'float32', not 'float64'"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"images": torch.zeros(0, 3, 8, 8)}, "images is empty"),
+        ({"images": []}, "images is empty"),
+        ({"layers": {}}, "layers is empty"),
+        ({"dtype": "float64"}, "dtype must be 'float16' or 'float32', not 'float64'"),
+    ],
+)
 def test_bad_arguments(tmp_path, arguments, words):
     with pytest.raises(ValueError, match=words):
         extract(**{"model": network(), "images": pictures(), "layers": LAYERS, "out": tmp_path / "out"} | arguments)
@@ -454,6 +490,7 @@ def test_bad_arguments(tmp_path, arguments, words):
 
 
 # --- memory
+
 
 class Lazy(torch.utils.data.Dataset):
     """Images made when asked for; notes the memory of the process, without the pages of files."""

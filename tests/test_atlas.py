@@ -17,7 +17,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from nbutils import activations, atlas, datasets, models, photographs
+from nbutils.atlas import __main__ as commands
+from nbutils.atlas import build as atlas
+from nbutils.atlas import estimate as estimates
+from nbutils.atlas import load_atlas
+from nbutils.extraction import activations, models
+from nbutils.extraction.photographs import ImageFolder
 from nbutils.neighbors import knn_graph
 
 
@@ -29,8 +34,14 @@ def network() -> models.Network:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.Flatten(), nn.Linear(216, 5)).eval()
-    return models.Network("tiny", model, {"input": "", "stage 1": "1", "stage 2": "2", "logits": "4"}, to_tensor,
-                          preprocessing="divided by 255", weights="random, seed 0")
+    return models.Network(
+        "tiny",
+        model,
+        {"input": "", "stage 1": "1", "stage 2": "2", "logits": "4"},
+        to_tensor,
+        preprocessing="divided by 255",
+        weights="random, seed 0",
+    )
 
 
 def draw(root, side=10, count=5):
@@ -46,7 +57,7 @@ def draw(root, side=10, count=5):
 
 @pytest.fixture
 def images(tmp_path):
-    return datasets.ImageFolder(draw(tmp_path / "drawn"), to_tensor)
+    return ImageFolder(draw(tmp_path / "drawn"), to_tensor)
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -54,9 +65,16 @@ def contents(folder) -> dict[str, bytes]:
 
 
 def test_build(tmp_path, images):
-    made = atlas.build(network(), images, tmp_path / "mine", k=4, device="cpu", command="by a test",
-                       synsets={"red": "n04962784", "blue": None})
-    found = datasets.load_atlas(tmp_path / "mine")
+    made = atlas.build(
+        network(),
+        images,
+        tmp_path / "mine",
+        k=4,
+        device="cpu",
+        command="by a test",
+        synsets={"red": "n04962784", "blue": None},
+    )
+    found = load_atlas(tmp_path / "mine")
     for a in (made, found):
         assert a.name == "mine" and a.layers == ("input", "stage 1", "stage 2", "logits")
         assert a.class_names == ("blue", "green", "red") and a.synsets == (None, None, "n04962784")
@@ -139,7 +157,8 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import test_atlas
 from pathlib import Path
-from nbutils import atlas, datasets
+
+from nbutils.atlas import build as atlas
 when, left = sys.argv[3], [2]
 def kill_at_the_third(*a, original=None, **k):
     left[0] -= 1
@@ -153,7 +172,7 @@ else:
     transform = test_atlas.to_tensor
     made = atlas.knn_graph
     atlas.knn_graph = lambda *a, **k: kill_at_the_third(*a, original=made, **k)
-images = datasets.ImageFolder(Path(sys.argv[2]) / "drawn", transform)
+images = ImageFolder(Path(sys.argv[2]) / "drawn", transform)
 test_atlas.extract_in_small_batches()
 atlas.build(test_atlas.network(), images, Path(sys.argv[2]) / "mine", k=4, device="cpu")
 """
@@ -162,6 +181,7 @@ atlas.build(test_atlas.network(), images, Path(sys.argv[2]) / "mine", k=4, devic
 def extract_in_small_batches(monkeypatch=None):
     def small(*a, original=activations.extract, **k):
         return original(*a, **{**k, "batch_size": 1})
+
     if monkeypatch:
         monkeypatch.setattr(atlas, "extract", small)
     else:
@@ -171,11 +191,14 @@ def extract_in_small_batches(monkeypatch=None):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 @pytest.mark.parametrize("when, graphs_left", [("images", 4), ("graphs", 2)])
 def test_killed_and_resumed(tmp_path, images, monkeypatch, when, graphs_left):
-    killed = subprocess.run([sys.executable, "-c", KILLED, os.path.dirname(__file__), tmp_path, when],
-                            capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, os.path.dirname(__file__), tmp_path, when],
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     with pytest.raises(FileNotFoundError, match="no atlas"):
-        datasets.load_atlas(tmp_path / "mine")
+        load_atlas(tmp_path / "mine")
     # Killed while it loaded the eleventh image in batches of one: of those before it, one may have been running and
     # one being written.
     done = activations.read_manifest(tmp_path / "mine.activations")["done"]
@@ -197,12 +220,11 @@ def test_killed_and_resumed(tmp_path, images, monkeypatch, when, graphs_left):
 
 def test_graphs_are_made_where_the_network_runs(tmp_path, images, monkeypatch):
     asked = []
-    monkeypatch.setattr(atlas, "best_device", lambda: torch.device("cpu", 0))
-    monkeypatch.setattr(atlas, "knn_graph", lambda *a, device, **k: asked.append(device) or knn_graph(*a, **k))
+    monkeypatch.setattr(atlas, "knn_graph", lambda x, k, device=None: asked.append(device) or knn_graph(x, k, device))
     atlas.build(network(), images, tmp_path / "best", k=4)
     atlas.build(network(), images, tmp_path / "asked", k=4, device="cpu")
     atlas.layer_graphs(network(), [images[i] for i in range(15)], 4)
-    assert asked == [torch.device("cpu", 0)] * 4 + ["cpu"] * 4 + [torch.device("cpu", 0)] * 4
+    assert asked == [None] * 4 + ["cpu"] * 4 + [None] * 4
 
 
 def test_mixed_precision_is_recorded_and_its_activations_are_others(tmp_path, images):
@@ -222,19 +244,22 @@ def test_mixed_precision_is_recorded_and_its_activations_are_others(tmp_path, im
 def test_folders_named_by_synset_need_no_table(tmp_path):
     folder = draw(tmp_path / "drawn")
     (folder / "red").rename(folder / "n02084071")
-    made = atlas.build(network(), datasets.ImageFolder(folder, to_tensor), tmp_path / "mine", k=4, device="cpu")
+    made = atlas.build(network(), ImageFolder(folder, to_tensor), tmp_path / "mine", k=4, device="cpu")
     assert made.class_names == ("blue", "green", "n02084071") and made.synsets == (None, None, "n02084071")
 
 
 # --- what it will take
 
+
 def test_estimate_knows_the_bytes_and_scales_the_time(tmp_path, images, monkeypatch):
     loaded = []
-    slow = datasets.ImageFolder(tmp_path / "drawn", lambda image: loaded.append(image) or to_tensor(image))
+    slow = ImageFolder(tmp_path / "drawn", lambda image: loaded.append(image) or to_tensor(image))
     # By this clock each image takes a second, and a graph nothing.
-    monkeypatch.setattr(atlas, "time", types.SimpleNamespace(perf_counter=lambda: len(loaded)))
+    monkeypatch.setattr(estimates, "time", types.SimpleNamespace(perf_counter=lambda: len(loaded)))
     slow.paths, slow.files, slow.labels = slow.paths * 40, slow.files * 40, np.tile(slow.labels, 40)
-    found = atlas.estimate(network(), slow, layers=["stage 1", "logits"], k=4, batches=1, device="cpu", out=tmp_path)
+    found = estimates.estimate(
+        network(), slow, layers=["stage 1", "logits"], k=4, batches=1, device="cpu", out=tmp_path
+    )
     assert (found.images, found.layers, found.device) == (600, 2, "CPU")
     # One batch to warm up, one that is timed, the first image of each; and the first of all, for the size of a batch.
     assert len(loaded) == 2 * (256 + 1) + 1
@@ -245,16 +270,22 @@ def test_estimate_knows_the_bytes_and_scales_the_time(tmp_path, images, monkeypa
     lacking = dataclasses.replace(found, activations_bytes=found.free + int(3e9))
     assert "THE DISK LACKS 3.0 GB: choose fewer layers" in str(lacking)
     with pytest.raises(ValueError, match="'stage 9' is no layer"):
-        atlas.estimate(network(), images, layers=["stage 9"])
+        estimates.estimate(network(), images, layers=["stage 9"])
 
 
-@pytest.mark.parametrize("n, features, tried, times", [
-    (600, 30, (600, 30), 1), (16_000, 30, (8000, 30), 4), (600, 4096, (600, 1024), 4),
-    (80_000, 2048, (8000, 1024), 200)])
+@pytest.mark.parametrize(
+    "n, features, tried, times",
+    [
+        (600, 30, (600, 30), 1),
+        (16_000, 30, (8000, 30), 4),
+        (600, 4096, (600, 1024), 4),
+        (80_000, 2048, (8000, 1024), 200),
+    ],
+)
 def test_graphs_are_estimated_from_a_part(n, features, tried, times, monkeypatch):
     asked = []
-    monkeypatch.setattr(atlas, "noise_seconds", lambda *a: asked.append(a[:2]) or 0.5)
-    assert atlas.graph_seconds(n, features, 20, torch.device("cpu")) == 0.5 * times
+    monkeypatch.setattr(estimates, "noise_seconds", lambda *a: asked.append(a[:2]) or 0.5)
+    assert estimates.graph_seconds(n, features, 20, torch.device("cpu")) == 0.5 * times
     assert asked == [tried]
 
 
@@ -263,46 +294,85 @@ def test_smaller_images_come_in_larger_batches(side, batch):
     assert atlas.batch_of(torch.zeros(2, 3, side, side)) == batch
 
 
-@pytest.mark.parametrize("value, words", [(0.1, "1 s"), (59, "59 s"), (89, "89 s"), (95, "1.6 min"), (3000, "50 min"),
-                                          (7200, "2.0 h"), (86400 * 3, "72 h")])
+@pytest.mark.parametrize(
+    "value, words",
+    [(0.1, "1 s"), (59, "59 s"), (89, "89 s"), (95, "1.6 min"), (3000, "50 min"), (7200, "2.0 h"), (86400 * 3, "72 h")],
+)
 def test_duration(value, words):
-    assert atlas.duration(value) == words
+    assert estimates.duration(value) == words
 
 
-@pytest.mark.parametrize("value, words", [(10, "0 kB"), (5e5, "500 kB"), (1.24e6, "1.2 MB"), (335e9, "335 GB"),
-                                          (2.4e12, "2.4 TB")])
+@pytest.mark.parametrize(
+    "value, words", [(10, "0 kB"), (5e5, "500 kB"), (1.24e6, "1.2 MB"), (335e9, "335 GB"), (2.4e12, "2.4 TB")]
+)
 def test_size(value, words):
-    assert atlas.size(value) == words
+    assert estimates.size(value) == words
 
 
 # --- the command line
 
+
 def command(*arguments):
-    return subprocess.run([sys.executable, "-m", "nbutils.atlas", *map(str, arguments)], capture_output=True, text=True,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.run(
+        [sys.executable, "-m", "nbutils.atlas", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 def test_help():
     done = command("--help")
     assert done.returncode == 0 and done.stdout.startswith("usage: python -m nbutils.atlas")
-    for option in ("--images", "--exclude", "--network", "--weights", "--layers", "--k", "--synsets", "--out",
-                   "--estimate", "--dask", "--device", "--autocast", "--categories", "--per-category"):
+    for option in (
+        "--images",
+        "--exclude",
+        "--network",
+        "--weights",
+        "--layers",
+        "--k",
+        "--synsets",
+        "--out",
+        "--estimate",
+        "--dask",
+        "--device",
+        "--autocast",
+        "--categories",
+        "--per-category",
+    ):
         assert option in done.stdout
 
 
 def test_end_to_end(tmp_path, capsys):
     draw(tmp_path / "drawn", side=40, count=4)
     (tmp_path / "table.csv").write_text("category,synset\nred,n04962784\ngreen,\n")
-    arguments = ["--images", str(tmp_path / "drawn"), "--exclude", "blue", "--weights", "random", "--k", "3",
-                 "--workers", "0", "--layers", "stage 7", "stem", "logits", "--synsets", str(tmp_path / "table.csv"),
-                 "--out", str(tmp_path / "my atlas")]
-    atlas.main(arguments)
+    arguments = [
+        "--images",
+        str(tmp_path / "drawn"),
+        "--exclude",
+        "blue",
+        "--weights",
+        "random",
+        "--k",
+        "3",
+        "--workers",
+        "0",
+        "--layers",
+        "stage 7",
+        "stem",
+        "logits",
+        "--synsets",
+        str(tmp_path / "table.csv"),
+        "--out",
+        str(tmp_path / "my atlas"),
+    ]
+    commands.main(arguments)
     said = capsys.readouterr().out
     assert "8 images of 2 categories in efficientnet_lite0 (random, seed 0)" in said
     assert re.search(r"Done in \d+ s: the 3 nearest neighbours of 8 images of 2 categories in 3 layers", said)
     assert "stem     32 x 112 x 112\nstage 7  320 x 7 x 7\nlogits   1000\n" in said
-    assert f"datasets.load_atlas('{tmp_path / 'my atlas'}')" in said and "my atlas.activations (6.7 MB)" in said
-    found = datasets.load_atlas(tmp_path / "my atlas")
+    assert f"load_atlas('{tmp_path / 'my atlas'}')" in said and "my atlas.activations (6.7 MB)" in said
+    found = load_atlas(tmp_path / "my atlas")
     assert found.layers == ("stem", "stage 7", "logits") and len(found.labels) == 8
     assert found.class_names == ("green", "red") and found.synsets == (None, "n04962784")
     assert found.meta["weights"].startswith("random, seed 0, statistics of the batch normalisation measured on 8 ")
@@ -314,7 +384,7 @@ def test_end_to_end(tmp_path, capsys):
     store = activations.ActivationStore(tmp_path / "my atlas.activations")
     for layer in store:
         assert 0.05 < store[layer].astype(float).std() < 20, layer
-    atlas.main(arguments)
+    commands.main(arguments)
     assert json.loads((tmp_path / "my atlas" / "meta.json").read_text()) == found.meta
 
 
@@ -330,11 +400,11 @@ def test_calibration_sees_all_categories_in_batches_of_one_size(tmp_path, monkey
             return torch.full((3, 2, 2), float(i))
 
     given = []
-    monkeypatch.setattr(photographs, "photographs", lambda *a, **k: Numbers())
-    monkeypatch.setattr(atlas, "summary", lambda *a: "")
+    monkeypatch.setattr(commands, "photographs", lambda *a, **k: Numbers())
+    monkeypatch.setattr(commands, "summary", lambda *a: "")
     monkeypatch.setattr(models, "calibrate", lambda model, batches: given.extend(batches))
-    monkeypatch.setattr(atlas, "build", lambda *a, **k: None)
-    atlas.main(["--images", "x", "--out", str(tmp_path / "out"), "--weights", "random"])
+    monkeypatch.setattr(commands, "build", lambda *a, **k: None)
+    commands.main(["--images", "x", "--out", str(tmp_path / "out"), "--weights", "random"])
     assert [len(batch) for batch in given] == batches
     seen = torch.cat(given)[:, 0, 0, 0]
     assert seen[0] == 0 and seen[-1] == count - 1 and len(seen.unique()) == min(count, 256)
@@ -345,14 +415,29 @@ def test_weights_from_a_file_and_an_estimate_first(tmp_path, capsys):
     draw(tmp_path / "drawn", side=40, count=2)
     model = models.load("squeezenet1_1", "random", seed=3).model
     torch.save(model.state_dict(), tmp_path / "mine.pt")
-    arguments = ["--images", str(tmp_path / "drawn"), "--network", "squeezenet1_1", "--weights",
-                 str(tmp_path / "mine.pt"), "--k", "2", "--workers", "0", "--categories", "2", "--per-category", "2",
-                 "--out", str(tmp_path / "out")]
+    arguments = [
+        "--images",
+        str(tmp_path / "drawn"),
+        "--network",
+        "squeezenet1_1",
+        "--weights",
+        str(tmp_path / "mine.pt"),
+        "--k",
+        "2",
+        "--workers",
+        "0",
+        "--categories",
+        "2",
+        "--per-category",
+        "2",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     layers = list(models.load("squeezenet1_1", "random").layers)[-1:]
-    atlas.main([*arguments, "--layers", *layers, "--estimate"])
+    commands.main([*arguments, "--layers", *layers, "--estimate"])
     assert "4 images in 1 layers on " in capsys.readouterr().out and not (tmp_path / "out").exists()
-    atlas.main([*arguments, "--layers", *layers])
-    meta = datasets.load_atlas(tmp_path / "out").meta
+    commands.main([*arguments, "--layers", *layers])
+    meta = load_atlas(tmp_path / "out").meta
     assert meta["weights"] == "mine.pt" and meta["weights_sha256"] == models.fingerprint(model) and meta["n"] == 4
 
 
@@ -360,7 +445,7 @@ def test_network_without_weights_on_this_machine(tmp_path, capsys):
     draw(tmp_path / "drawn")
     for wrong in (["--network", "resnet9999"], ["--k", "99"], ["--layers", "stage 99"]):
         with pytest.raises(ValueError, match=r"name='resnet9999'|k=99|'stage 99'"):
-            atlas.main(["--images", str(tmp_path / "drawn"), "--out", str(tmp_path / "out"), *wrong])
+            commands.main(["--images", str(tmp_path / "drawn"), "--out", str(tmp_path / "out"), *wrong])
     with pytest.raises(SystemExit):
-        atlas.main(["--images", str(tmp_path / "drawn")])
+        commands.main(["--images", str(tmp_path / "drawn")])
     assert "--out" in capsys.readouterr().err

@@ -11,21 +11,26 @@ import bench
 import numpy as np
 import pytest
 
-from nbutils import blocks, neighbors
+from nbutils import _search as blocks
+from nbutils import neighbors
 
 proc = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 
 
 @proc
-@pytest.mark.parametrize("task", [
-    {"what": "graph", "who": "nbutils", "n": 300, "d": 20},
-    {"what": "graph", "who": "half product", "n": 300, "d": 20},
-    {"what": "graph", "who": "scikit-learn", "n": 300, "d": 20},
-    {"what": "parts", "who": "nbutils", "n": 300, "d": 20},
-    {"what": "parts", "who": "half product", "n": 300, "d": 20},
-    {"what": "peaks", "who": "nbutils", "c": 20},
-    {"what": "pak", "who": "nbutils", "n": 300},
-], ids=lambda task: f"{task['what']}-{task['who']}")
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"what": "graph", "who": "nbutils", "n": 300, "d": 20},
+        {"what": "graph", "who": "half product", "n": 300, "d": 20},
+        {"what": "graph", "who": "scikit-learn", "n": 300, "d": 20},
+        {"what": "parts", "who": "nbutils", "n": 300, "d": 20},
+        {"what": "parts", "who": "half product", "n": 300, "d": 20},
+        {"what": "peaks", "who": "nbutils", "c": 20},
+        {"what": "pak", "who": "nbutils", "n": 300},
+    ],
+    ids=lambda task: f"{task['what']}-{task['who']}",
+)
 def test_a_contestant_answers_each_line_it_reads(task, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["bench.py", "--run"])
     monkeypatch.setattr(sys, "stdin", io.StringIO(2 * (json.dumps(task) + "\n")))
@@ -65,7 +70,9 @@ def test_what_is_stored_has_all_that_the_page_draws(root):
         assert line["runs"]["nbutils"], line
         for runs in line["runs"].values():
             assert all(run["seconds"] > 0 for run in runs)
-    asked = {tuple(sorted((key, value) for key, value in line.items() if key not in ("who", "repeat")))
-             for line in bench.lines(quick=False)}
+    asked = {
+        tuple(sorted((key, value) for key, value in line.items() if key not in ("who", "repeat")))
+        for line in bench.lines(quick=False)
+    }
     found = {tuple(sorted((key, value) for key, value in line.items() if key != "runs")) for line in lines}
     assert found <= asked, "measured with another benchmark; run: make bench"

@@ -18,8 +18,11 @@ from bs4 import BeautifulSoup
 from serving import serving
 
 HTML = Path(__file__).resolve().parents[1] / "_build" / "html"
-PAGES = sorted(path.relative_to(HTML).as_posix() for path in HTML.rglob("*.html")
-               if not {"_static", "_sources", "reports"} & set(path.relative_to(HTML).parts))
+PAGES = sorted(
+    path.relative_to(HTML).as_posix()
+    for path in HTML.rglob("*.html")
+    if not {"_static", "_sources", "reports"} & set(path.relative_to(HTML).parts)
+)
 MADE_BY_SPHINX = {"genindex.html", "search.html", "py-modindex.html"}
 WRITTEN = [page for page in PAGES if page not in MADE_BY_SPHINX]
 OUTSIDE = re.compile(r"^(?:[a-z]+:)?//", re.IGNORECASE)
@@ -38,14 +41,18 @@ def article(page: str) -> BeautifulSoup:
 
 
 def test_the_book_is_built():
-    assert {"index.html", "chapters/01_activations.html", "chapters/reference/glossary.html"} <= set(PAGES), \
+    assert {"index.html", "chapters/01_activations.html", "chapters/reference/glossary.html"} <= set(PAGES), (
         "run: make book"
+    )
 
 
 @each_written_page
 def test_figures_say_in_words_what_is_seen(page):
-    silent = [str(image)[:200] for image in article(page).find_all("img")
-              if len((image.get("alt") or "").split()) < 3 or re.search(r"\.(png|svg|jpe?g)$", image["alt"])]
+    silent = [
+        str(image)[:200]
+        for image in article(page).find_all("img")
+        if len((image.get("alt") or "").split()) < 3 or re.search(r"\.(png|svg|jpe?g)$", image["alt"])
+    ]
     assert not silent, "give the cell the metadata mystnb: {image: {alt: ...}}\n" + "\n".join(silent)
 
 
@@ -55,11 +62,25 @@ def test_no_raw_markup_and_no_traceback_is_shown(page):
     assert "Traceback (most recent call last)" not in shown.get_text()
     for part in shown.select("pre, code, .math, script, style"):
         part.decompose()
-    patterns = (r"```", r":::", r"\{[a-z:]+\}`", r"\$\$", r"\\[(\[]", r"\*\*", r"</?\w+>", r"^#+ ", r"\]\(\S+\)",
-                r"<\w+\.\w[\w.]* (object )?at 0x", r"^\| .*\|")
+    patterns = (
+        r"```",
+        r":::",
+        r"\{[a-z:]+\}`",
+        r"\$\$",
+        r"\\[(\[]",
+        r"\*\*",
+        r"</?\w+>",
+        r"^#+ ",
+        r"\]\(\S+\)",
+        r"<\w+\.\w[\w.]* (object )?at 0x",
+        r"^\| .*\|",
+    )
     text = shown.get_text()
-    found = [text[max(0, hit.start() - 40):hit.end() + 40] for pattern in patterns
-             for hit in re.finditer(pattern, text, re.MULTILINE)]
+    found = [
+        text[max(0, hit.start() - 40) : hit.end() + 40]
+        for pattern in patterns
+        for hit in re.finditer(pattern, text, re.MULTILINE)
+    ]
     assert not found, found
 
 
@@ -74,8 +95,11 @@ def test_headings_form_an_outline(page):
 @each_page
 def test_nothing_is_loaded_from_elsewhere(page):
     loading = soup(page).select("script[src], link[href], img[src], iframe[src], source[src], video[src], embed[src]")
-    outside = [str(tag) for tag in loading if OUTSIDE.match(tag.get("src") or tag.get("href"))
-               and tag.get("rel") != ["canonical"]]
+    outside = [
+        str(tag)
+        for tag in loading
+        if OUTSIDE.match(tag.get("src") or tag.get("href")) and tag.get("rel") != ["canonical"]
+    ]
     assert not outside
 
 
@@ -155,11 +179,15 @@ def test_page_opens_straight_from_the_disk_and_follows_dark_mode(browser):
         context.close()
 
 
-@pytest.mark.parametrize(("cell", "builds", "says"), [
-    ('claim("One is one", 1, expect=1)', True, "build succeeded"),
-    ('claim("One is two", 1, expect=2)', False, "ClaimFailed"),
-    ('import warnings\nwarnings.warn("this number is not to be trusted")', False, "stderr was found"),
-], ids=["true claim", "false claim", "warning"])
+@pytest.mark.parametrize(
+    ("cell", "builds", "says"),
+    [
+        ('claim("One is one", 1, expect=1)', True, "build succeeded"),
+        ('claim("One is two", 1, expect=2)', False, "ClaimFailed"),
+        ('import warnings\nwarnings.warn("this number is not to be trusted")', False, "stderr was found"),
+    ],
+    ids=["true claim", "false claim", "warning"],
+)
 def test_what_is_not_so_fails_the_build(cell, builds, says, root, tmp_path):
     for name in ("_config.yml", "_static", "chapters/repository.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -167,11 +195,18 @@ def test_what_is_not_so_fails_the_build(cell, builds, says, root, tmp_path):
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: index\n")
     notebook = nbformat.v4.new_notebook(
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-        cells=[nbformat.v4.new_markdown_cell("# A page"),
-               nbformat.v4.new_code_cell(f"from nbutils.claims import claim\n{cell}")])
+        cells=[
+            nbformat.v4.new_markdown_cell("# A page"),
+            nbformat.v4.new_code_cell(f"from nbutils.claims import claim\n{cell}"),
+        ],
+    )
     nbformat.write(notebook, tmp_path / "index.ipynb")
     flags = re.search(r"jupyter-book build (.+) \.$", (root / "Makefile").read_text(), re.MULTILINE).group(1).split()
-    done = subprocess.run([Path(sys.executable).with_name("jupyter-book"), "build", *flags, str(tmp_path)],
-                          env=os.environ | {"JUPYTER_PREFER_ENV_PATH": "1"}, capture_output=True, text=True)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("jupyter-book"), "build", *flags, str(tmp_path)],
+        env=os.environ | {"JUPYTER_PREFER_ENV_PATH": "1"},
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode == 0) is builds, done.stdout + done.stderr
     assert says in done.stdout + done.stderr

@@ -9,8 +9,8 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 
-from nbutils import claims
-from nbutils.claims import ClaimFailed, check, claim, show
+from nbutils.book import claims
+from nbutils.book.claims import ClaimFailed, check, claim, show
 from nbutils.dimension import Dimension
 
 NAN = float("nan")
@@ -24,49 +24,55 @@ def shown(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("value, conditions", [
-    (2, {"expect": 2}),
-    (2.05, {"expect": 2, "within": 0.1}),
-    (np.float32(2), {"expect": 2}),
-    (np.int64(7), {"at_least": 7, "at_most": 7}),
-    (True, {"expect": True}),
-    (np.bool_(True), {"expect": True}),
-    (np.array([1, 2]).max() == 2, {"expect": True}),
-    (False, {"expect": False}),
-    (0, {"expect": 0}),
-    ("animal", {"expect": "animal"}),
-    (Dimension(2.1, 0.05, 100, 0), {"expect": 2, "within": 0.2}),
-    (Dimension(2.1, 0.05, 100, 0), {"at_least": 2}),
-    (torch.tensor(2.0), {"expect": 2}),
-    (np.array(2.0), {"at_most": 2}),
-])
+@pytest.mark.parametrize(
+    "value, conditions",
+    [
+        (2, {"expect": 2}),
+        (2.05, {"expect": 2, "within": 0.1}),
+        (np.float32(2), {"expect": 2}),
+        (np.int64(7), {"at_least": 7, "at_most": 7}),
+        (True, {"expect": True}),
+        (np.bool_(True), {"expect": True}),
+        (np.array([1, 2]).max() == 2, {"expect": True}),
+        (False, {"expect": False}),
+        (0, {"expect": 0}),
+        ("animal", {"expect": "animal"}),
+        (Dimension(2.1, 0.05, 100, 0), {"expect": 2, "within": 0.2}),
+        (Dimension(2.1, 0.05, 100, 0), {"at_least": 2}),
+        (torch.tensor(2.0), {"expect": 2}),
+        (np.array(2.0), {"at_most": 2}),
+    ],
+)
 def test_what_is_so_is_said(shown, value, conditions):
     claim("This is so", value, **conditions)
     assert len(shown) == 1
     assert repr(shown[0]).startswith(f"✓ This is so: {show(value)}")
 
 
-@pytest.mark.parametrize("value, conditions", [
-    (3, {"expect": 2}),
-    (2.2, {"expect": 2, "within": 0.1}),
-    (1.8, {"expect": 2, "within": 0.1}),
-    (1.9, {"at_least": 2}),
-    (2.1, {"at_most": 2}),
-    (2.5, {"at_least": 1, "at_most": 2}),
-    (2, {"expect": 2, "at_least": 3}),
-    (False, {"expect": True}),
-    (np.bool_(False), {"expect": True}),
-    ("animals", {"expect": "animal"}),
-    (Dimension(2.3, 5.0, 100, 0), {"expect": 2, "within": 0.2}),
-    (Dimension(1.9, 5.0, 100, 0), {"at_least": 2}),
-    (NAN, {"expect": NAN}),
-    (NAN, {"expect": 0, "within": 1e9}),
-    (NAN, {"at_least": -1e9}),
-    (NAN, {"at_most": 1e9}),
-    (2, {"expect": 2, "within": NAN}),
-    (np.float32("nan"), {"at_least": 0}),
-    (Dimension(NAN, NAN, 0, 0), {"at_most": 5}),
-])
+@pytest.mark.parametrize(
+    "value, conditions",
+    [
+        (3, {"expect": 2}),
+        (2.2, {"expect": 2, "within": 0.1}),
+        (1.8, {"expect": 2, "within": 0.1}),
+        (1.9, {"at_least": 2}),
+        (2.1, {"at_most": 2}),
+        (2.5, {"at_least": 1, "at_most": 2}),
+        (2, {"expect": 2, "at_least": 3}),
+        (False, {"expect": True}),
+        (np.bool_(False), {"expect": True}),
+        ("animals", {"expect": "animal"}),
+        (Dimension(2.3, 5.0, 100, 0), {"expect": 2, "within": 0.2}),
+        (Dimension(1.9, 5.0, 100, 0), {"at_least": 2}),
+        (NAN, {"expect": NAN}),
+        (NAN, {"expect": 0, "within": 1e9}),
+        (NAN, {"at_least": -1e9}),
+        (NAN, {"at_most": 1e9}),
+        (2, {"expect": 2, "within": NAN}),
+        (np.float32("nan"), {"at_least": 0}),
+        (Dimension(NAN, NAN, 0, 0), {"at_most": 5}),
+    ],
+)
 def test_what_is_not_so_fails(shown, value, conditions):
     with pytest.raises(ClaimFailed, match="This is so"):
         claim("This is so", value, **conditions)
@@ -112,17 +118,17 @@ def test_the_reader_sees_statement_value_and_condition(shown):
 
 
 def test_html_is_text(shown):
-    claim("If a < b & b > \"c\" <b>then</b>", "<script>x</script>", expect="<script>x</script>")
+    claim('If a < b & b > "c" <b>then</b>', "<script>x</script>", expect="<script>x</script>")
     check(lambda: "<i>", expect="<i>")
-    for note, text in zip(shown, ['✓ If a < b & b > "c" <b>then</b>: <script>x</script>', "✓ <lambda> is right: <i>"],
-                          strict=True):
+    for note, text in zip(
+        shown, ['✓ If a < b & b > "c" <b>then</b>: <script>x</script>', "✓ <lambda> is right: <i>"], strict=True
+    ):
         page = BeautifulSoup(note._repr_html_(), "html.parser")
         assert page.text == text
         assert not page.find(["script", "b", "i"])
 
 
-def unsolved():
-    ...
+def unsolved(): ...
 
 
 def promised():
@@ -141,35 +147,38 @@ class Sulky:
 RIGHT, WRONG, OPEN = "✓", "✗", "○"
 
 
-@pytest.mark.parametrize("answer, expect, mark, words", [
-    (4, 4, RIGHT, "is right: 4"),
-    (5, 4, WRONG, "is not right yet: 5"),
-    (lambda: 4, 4, RIGHT, "is right: 4"),
-    ([1, 2], np.array([1, 2]), RIGHT, "is right"),
-    (np.array([1, 2]), [1, 3], WRONG, "not right yet"),
-    (np.ones((2, 1)), np.ones(2), WRONG, "not right yet"),  # would broadcast
-    (np.ones(3), 1, WRONG, "not right yet"),
-    ([NAN, 1], [NAN, 1], RIGHT, "is right"),
-    (NAN, 1, WRONG, "not right yet: nan"),
-    ("dog", "dog", RIGHT, "is right: dog"),
-    ("cat", "dog", WRONG, "not right yet: cat"),
-    (3, "dog", WRONG, "not right yet: 3"),
-    (np.float32(2), lambda value: value > 1, RIGHT, "is right: 2"),
-    (0.5, lambda value: value > 1, WRONG, "not right yet: 0.5"),
-    (None, 4, OPEN, "Not solved yet"),
-    (..., 4, OPEN, "Not solved yet"),
-    (unsolved, 4, OPEN, "replace the … in unsolved"),
-    (promised, 4, OPEN, "replace the … in promised"),
-    (broken, 4, WRONG, "broken stopped with ZeroDivisionError: division by zero"),
-    (lambda wanted: wanted, 4, WRONG, "stopped with TypeError"),
-    (lambda: unsolved() + 1, 4, WRONG, "stopped with TypeError"),
-    ("dog", 4, WRONG, "cannot be judged"),
-    ([[1], [1, 2]], [1, 2], WRONG, "cannot be judged"),
-    (4, lambda value: value.missing, WRONG, "cannot be judged: AttributeError"),
-    (np.ones(2), lambda value: value == 1, WRONG, "cannot be judged: ValueError"),
-    (Sulky(), lambda value: True, WRONG, "cannot be judged: RuntimeError: not in the mood"),
-    (lambda: 10**5000, lambda value: True, WRONG, "cannot be judged: ValueError"),  # Python refuses to print it
-])
+@pytest.mark.parametrize(
+    "answer, expect, mark, words",
+    [
+        (4, 4, RIGHT, "is right: 4"),
+        (5, 4, WRONG, "is not right yet: 5"),
+        (lambda: 4, 4, RIGHT, "is right: 4"),
+        ([1, 2], np.array([1, 2]), RIGHT, "is right"),
+        (np.array([1, 2]), [1, 3], WRONG, "not right yet"),
+        (np.ones((2, 1)), np.ones(2), WRONG, "not right yet"),  # would broadcast
+        (np.ones(3), 1, WRONG, "not right yet"),
+        ([NAN, 1], [NAN, 1], RIGHT, "is right"),
+        (NAN, 1, WRONG, "not right yet: nan"),
+        ("dog", "dog", RIGHT, "is right: dog"),
+        ("cat", "dog", WRONG, "not right yet: cat"),
+        (3, "dog", WRONG, "not right yet: 3"),
+        (np.float32(2), lambda value: value > 1, RIGHT, "is right: 2"),
+        (0.5, lambda value: value > 1, WRONG, "not right yet: 0.5"),
+        (None, 4, OPEN, "Not solved yet"),
+        (..., 4, OPEN, "Not solved yet"),
+        (unsolved, 4, OPEN, "replace the … in unsolved"),
+        (promised, 4, OPEN, "replace the … in promised"),
+        (broken, 4, WRONG, "broken stopped with ZeroDivisionError: division by zero"),
+        (lambda wanted: wanted, 4, WRONG, "stopped with TypeError"),
+        (lambda: unsolved() + 1, 4, WRONG, "stopped with TypeError"),
+        ("dog", 4, WRONG, "cannot be judged"),
+        ([[1], [1, 2]], [1, 2], WRONG, "cannot be judged"),
+        (4, lambda value: value.missing, WRONG, "cannot be judged: AttributeError"),
+        (np.ones(2), lambda value: value == 1, WRONG, "cannot be judged: ValueError"),
+        (Sulky(), lambda value: True, WRONG, "cannot be judged: RuntimeError: not in the mood"),
+        (lambda: 10**5000, lambda value: True, WRONG, "cannot be judged: ValueError"),  # Python refuses to print it
+    ],
+)
 def test_a_check_tells_and_never_stops(shown, answer, expect, mark, words):
     check(answer, expect=expect)
     assert len(shown) == 1
@@ -205,19 +214,52 @@ class Estimate:
     error: float
 
 
-@pytest.mark.parametrize("value, text", [
-    (0, "0"), (7, "7"), (-3, "-3"), (1234, "1,234"), (90_000, "90,000"), (12_345_678, "12,345,678"),
-    (np.int32(8677), "8,677"), (np.uint8(255), "255"),
-    (0.0, "0"), (1.0, "1"), (2.5, "2.5"), (0.123456, "0.123"), (-0.123456, "-0.123"), (12.345, "12.3"),
-    (123.45, "123"), (999.4, "999"), (999.6, "1,000"), (-999.6, "-1,000"), (1234.5, "1,234"), (98765.4, "98,765"),
-    (0.00012345, "0.000123"), (0.000012345, "1.23e-05"), (1234567.0, "1.23e+06"),
-    (NAN, "nan"), (float("inf"), "inf"), (float("-inf"), "-inf"),
-    (np.float32(0.1), "0.1"), (np.float64(1 / 3), "0.333"), (np.array(1 / 3), "0.333"), (torch.tensor(0.25), "0.25"),
-    (True, "true"), (np.bool_(False), "false"), (torch.tensor(True), "true"),
-    (Estimate(2.0345, 0.0512), "2.03 ± 0.0512"), (Dimension(19.25, 0.5, 9, 0), "19.2 ± 0.5"),
-    ("animal", "animal"), ((1, 2), "(1, 2)"), (None, "None"),
-    (np.arange(3), "[0 1 2]"), (np.zeros((90, 2)), "an array of shape (90, 2)"), (len, "len"),
-])
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (0, "0"),
+        (7, "7"),
+        (-3, "-3"),
+        (1234, "1,234"),
+        (90_000, "90,000"),
+        (12_345_678, "12,345,678"),
+        (np.int32(8677), "8,677"),
+        (np.uint8(255), "255"),
+        (0.0, "0"),
+        (1.0, "1"),
+        (2.5, "2.5"),
+        (0.123456, "0.123"),
+        (-0.123456, "-0.123"),
+        (12.345, "12.3"),
+        (123.45, "123"),
+        (999.4, "999"),
+        (999.6, "1,000"),
+        (-999.6, "-1,000"),
+        (1234.5, "1,234"),
+        (98765.4, "98,765"),
+        (0.00012345, "0.000123"),
+        (0.000012345, "1.23e-05"),
+        (1234567.0, "1.23e+06"),
+        (NAN, "nan"),
+        (float("inf"), "inf"),
+        (float("-inf"), "-inf"),
+        (np.float32(0.1), "0.1"),
+        (np.float64(1 / 3), "0.333"),
+        (np.array(1 / 3), "0.333"),
+        (torch.tensor(0.25), "0.25"),
+        (True, "true"),
+        (np.bool_(False), "false"),
+        (torch.tensor(True), "true"),
+        (Estimate(2.0345, 0.0512), "2.03 ± 0.0512"),
+        (Dimension(19.25, 0.5, 9, 0), "19.2 ± 0.5"),
+        ("animal", "animal"),
+        ((1, 2), "(1, 2)"),
+        (None, "None"),
+        (np.arange(3), "[0 1 2]"),
+        (np.zeros((90, 2)), "an array of shape (90, 2)"),
+        (len, "len"),
+    ],
+)
 def test_numbers_as_prose_has_them(value, text):
     assert show(value) == text
 
@@ -225,4 +267,8 @@ def test_numbers_as_prose_has_them(value, text):
 def test_a_table_shows_its_rows_under_their_heads(shown):
     claims.table(["layer", "peaks"], ["logits", 1234], ["pool", np.float64(0.12345)])
     assert shown[-1].data.splitlines() == [
-        "| layer | peaks |", "| --- | --- |", "| logits | 1,234 |", "| pool | 0.123 |"]
+        "| layer | peaks |",
+        "| --- | --- |",
+        "| logits | 1,234 |",
+        "| pool | 0.123 |",
+    ]

@@ -13,11 +13,12 @@ from scipy.optimize import minimize
 from scipy.special import polygamma, psi
 from scipy.stats import multivariate_normal
 
-from nbutils.datasets import manifold
 from nbutils.density import Density, adaptive_k, knn_density, log_shells, log_unit_ball, maximize_shells, pak
 from nbutils.dimension import Dimension, twonn
-from nbutils.neighbors import NeighborGraph, knn_graph
+from nbutils.graph import NeighborGraph
+from nbutils.neighbors import knn_graph
 from nbutils.peaks import find_peaks
+from nbutils.synthetic import manifold
 
 
 def test_by_hand():
@@ -41,8 +42,9 @@ def test_uniform_on_a_torus(d, k):
     # The share of the volume 1 within r_k is distributed as Beta(k, n - k): its logarithm has the mean
     # psi(k) - psi(n) and the variance psi'(k) - psi'(n). So log rho is too high by log k - psi(k), about 1 / 2k.
     n = 2000
-    logs = np.array([knn_density(knn_graph(manifold("torus", n, d, seed=seed), k), d, k).log_density
-                     for seed in range(8)])
+    logs = np.array(
+        [knn_density(knn_graph(manifold("torus", n, d, seed=seed), k), d, k).log_density for seed in range(8)]
+    )
     bias = math.log(k) - psi(k) + psi(n) - math.log(n)
     # Points that share neighbours share errors, so the error of the mean is taken from the seeds; bends in the
     # torus shorten the longest radii used here (k = 30, d = 2: 0.07) by 1 %.
@@ -86,10 +88,12 @@ def test_four_hundred_dimensions_do_not_overflow():
 def test_the_dimension_can_be_an_estimate_or_a_number():
     graph = knn_graph(manifold("cube", 300, 2, seed=0), 10)
     estimate = twonn(graph)
-    np.testing.assert_array_equal(knn_density(graph, estimate, 10).log_density,
-                                  knn_density(graph, estimate.value, 10).log_density)
-    np.testing.assert_array_equal(knn_density(graph, np.float32(2), 10).log_density,
-                                  knn_density(graph, 2, 10).log_density)
+    np.testing.assert_array_equal(
+        knn_density(graph, estimate, 10).log_density, knn_density(graph, estimate.value, 10).log_density
+    )
+    np.testing.assert_array_equal(
+        knn_density(graph, np.float32(2), 10).log_density, knn_density(graph, 2, 10).log_density
+    )
 
 
 @pytest.mark.parametrize("dimension", [0, -1, math.nan, math.inf, Dimension(math.nan, 0, 0, 0)])
@@ -194,7 +198,7 @@ def test_pak_maximises_the_likelihood(seed, d):
     np.testing.assert_array_equal(k, adaptive_k(graph, d))
     np.testing.assert_allclose(density.error, [math.sqrt((4 * one + 2) / (one * (one - 1))) for one in k])
     for i in range(0, 60, 4):
-        assert density.log_density[i] == pytest.approx(pak_by_hand(graph.distances[i, :k[i]], d, 60)[0], abs=1e-6)
+        assert density.log_density[i] == pytest.approx(pak_by_hand(graph.distances[i, : k[i]], d, 60)[0], abs=1e-6)
 
 
 def nasty_shells(rng: np.random.Generator, k: int, size: int) -> np.ndarray:
@@ -394,9 +398,9 @@ def nasty_data(rng: np.random.Generator, kind: int) -> np.ndarray:
     if kind == 1:
         x[rng.integers(n, size=n // 4)] = x[rng.integers(n, size=n // 4)]  # duplicates
     if kind == 2:
-        x[n // 2:] = x[rng.integers(n // 2, size=n - n // 2)] * (1 + 1e-7 * rng.normal(size=(n - n // 2, 1)))
+        x[n // 2 :] = x[rng.integers(n // 2, size=n - n // 2)] * (1 + 1e-7 * rng.normal(size=(n - n // 2, 1)))
     if kind == 3:
-        x[n // 2:] = 1e-60 * x[n // 2:]  # distances that float32 rounds to zero
+        x[n // 2 :] = 1e-60 * x[n // 2 :]  # distances that float32 rounds to zero
     if kind == 4:
         x[:, 1:] = 3
     if kind == 5:

@@ -10,18 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from nbutils.datasets import manifold
-from nbutils.dimension import decimate, gride, log_ratios, twonn
-from nbutils.neighbors import NeighborGraph, knn_graph
+from nbutils.decimation import decimate
+from nbutils.dimension import gride, log_ratios, twonn
+from nbutils.graph import NeighborGraph
+from nbutils.neighbors import knn_graph
+from nbutils.synthetic import manifold
 
 # Mean over 30 seeds (1000 ... 1029) of TwoNN on 1000 points, as a share of the true dimension. Made once with SciPy's
 # k-d tree and a separate NumPy formula, without nbutils.dimension. Up to d = 2 the bias drowns in the scatter. Above,
 # the edge of the cube and the thin tail of the Gaussian reach half of the points: their shells have less room than
 # r^d, so the ratios grow and d falls (Facco et al. 2017 show the same for cubes). The sphere has no edge, and falls
 # less: its cap is smaller than a flat disc of the same radius.
-SHARE = {"cube": {1: 1.010, 2: 0.990, 5: 0.930, 10: 0.842},
-         "sphere": {1: 1.002, 2: 1.003, 5: 0.991, 10: 0.926},
-         "gaussian": {1: 1.004, 2: 1.006, 5: 1.008, 10: 0.946}}
+SHARE = {
+    "cube": {1: 1.010, 2: 0.990, 5: 0.930, 10: 0.842},
+    "sphere": {1: 1.002, 2: 1.003, 5: 0.991, 10: 0.926},
+    "gaussian": {1: 1.004, 2: 1.006, 5: 1.008, 10: 0.946},
+}
 SCATTER = 1.4  # largest ratio of the scatter over seeds to d / sqrt(n used) in that simulation; see below why not 1
 
 
@@ -43,8 +47,12 @@ def by_hand(distances: np.ndarray, fraction: float) -> float:
 
 
 @settings(max_examples=100, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), n=st.integers(10, 60), fraction=st.sampled_from([0.5, 0.75, 0.9, 1.0]),
-       duplicates=st.integers(0, 4))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(10, 60),
+    fraction=st.sampled_from([0.5, 0.75, 0.9, 1.0]),
+    duplicates=st.integers(0, 4),
+)
 def test_the_formula_by_hand(seed, n, fraction, duplicates):
     rng = np.random.default_rng(seed)
     distances = np.sort(rng.exponential(size=(n, 3)), axis=1).astype(np.float32)
@@ -81,8 +89,10 @@ def test_known_dimensions_within_the_known_bias(kind, d):
 def test_more_points_bring_less_bias():
     # The layer that feels the edge is r_2 deep, and r_2 goes down only with n^(-1/d): a slow cure. From longer runs:
     # 8.05 +- 0.08 with 100 points (200 seeds), 8.67 +- 0.06 with 4000 (12 seeds).
-    few, many = (np.mean([twonn(knn_graph(manifold("cube", n, 10, seed=seed), 2)).value for seed in range(seeds)])
-                 for n, seeds in ((100, 60), (2500, 4)))
+    few, many = (
+        np.mean([twonn(knn_graph(manifold("cube", n, 10, seed=seed), 2)).value for seed in range(seeds)])
+        for n, seeds in ((100, 60), (2500, 4))
+    )
     assert few + 0.2 < many < 9.5
 
 
@@ -203,10 +213,16 @@ def gride_by_hand(distances: np.ndarray, near: int) -> tuple[float, float]:
         return -count * log_d - rest
 
     n = len(log_mu)
-    log_d = minimize_scalar(lambda y: minus(y, n - 1), bounds=(math.log(0.01), math.log(1000)), method="bounded",
-                            options={"xatol": 1e-10}).x
-    information = n + sum((far - near - 1) * (math.exp(log_d) * x) ** 2 * math.exp(-math.exp(log_d) * x)
-                          / (1 - math.exp(-math.exp(log_d) * x)) ** 2 for x in log_mu)
+    log_d = minimize_scalar(
+        lambda y: minus(y, n - 1), bounds=(math.log(0.01), math.log(1000)), method="bounded", options={"xatol": 1e-10}
+    ).x
+    information = n + sum(
+        (far - near - 1)
+        * (math.exp(log_d) * x) ** 2
+        * math.exp(-math.exp(log_d) * x)
+        / (1 - math.exp(-math.exp(log_d) * x)) ** 2
+        for x in log_mu
+    )
     return math.exp(log_d), math.exp(log_d) / math.sqrt(information)
 
 
@@ -240,10 +256,17 @@ def test_gride_starts_with_the_likelihood_of_twonn():
 # neighbours 2, 8 and 32. The bias of TwoNN grows with the scale: more points feel the edge of the cube and the tail of
 # the Gaussian. A torus is the other way round: it has no edge, but in 10 ambient dimensions it bends, and its
 # distances are chords, shorter than the way along the surface. So far neighbours are nearer than they should be.
-GRIDE = {("cube", 2): (0.986, 0.974, 0.955), ("cube", 5): (0.916, 0.896, 0.849), ("sphere", 2): (0.998, 0.995, 1.004),
-         ("sphere", 5): (1.002, 0.975, 0.945), ("gaussian", 2): (1.000, 1.015, 1.022),
-         ("gaussian", 5): (1.010, 1.000, 0.966), ("gaussian", 10): (0.949, 0.907, 0.834),
-         ("torus", 2): (0.996, 0.998, 1.020), ("torus", 5): (1.030, 1.105, 1.239)}
+GRIDE = {
+    ("cube", 2): (0.986, 0.974, 0.955),
+    ("cube", 5): (0.916, 0.896, 0.849),
+    ("sphere", 2): (0.998, 0.995, 1.004),
+    ("sphere", 5): (1.002, 0.975, 0.945),
+    ("gaussian", 2): (1.000, 1.015, 1.022),
+    ("gaussian", 5): (1.010, 1.000, 0.966),
+    ("gaussian", 10): (0.949, 0.907, 0.834),
+    ("torus", 2): (0.996, 0.998, 1.020),
+    ("torus", 5): (1.030, 1.105, 1.239),
+}
 
 
 @pytest.mark.parametrize("kind, d", GRIDE)

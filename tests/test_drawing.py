@@ -10,11 +10,11 @@ import torch
 import yaml
 
 from nbutils import wordnet
-from nbutils.datasets import draw
-from nbutils.drawing import SIDE, Drawing
+from nbutils.extraction.photographs import ImageFolder
 from nbutils.neighbors import knn_graph
 from nbutils.overlap import chance_label_overlap, label_overlap
-from nbutils.things import THINGS, Thing, load_things
+from nbutils.smallworld.drawing import SIDE, Drawing, draw, drawn_folder, to_tensor
+from nbutils.smallworld.things import THINGS, Thing, load_things
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +30,22 @@ def drawing(things) -> Drawing:
 def one_thing(tmp_path, **parts) -> tuple[Thing, ...]:
     """A world of one thing that is nothing but these parts."""
     path = tmp_path / "things.yaml"
-    path.write_text(yaml.safe_dump({
-        "groups": {"group": {"synset": "n00000001"}},
-        "families": {"family": {"group": "group", "synset": "n00000002", "parts": {}}},
-        "things": {"thing": {"family": "family", "synset": "n00000003", "parts": parts}}}, sort_keys=False))
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "groups": {"group": {"synset": "n00000001"}},
+                "families": {"family": {"group": "group", "synset": "n00000002", "parts": {}}},
+                "things": {"thing": {"family": "family", "synset": "n00000003", "parts": parts}},
+            },
+            sort_keys=False,
+        )
+    )
     return load_things(path)
 
 
 def portrait(things: tuple[Thing, ...], monkeypatch) -> np.ndarray:
     """(32, 32) True where the one thing is painted: in the middle, upright, in full size, white on black."""
-    from nbutils import drawing as module
+    from nbutils.smallworld import drawing as module
 
     def plain(n, seed):
         fixed = {name: np.zeros_like(value) for name, value in latents(n, seed).items()}
@@ -54,6 +60,7 @@ def portrait(things: tuple[Thing, ...], monkeypatch) -> np.ndarray:
 
 # --- the world
 
+
 def test_the_world_is_large_enough(things):
     assert len(things) >= 30 and len({thing.name for thing in things}) == len(things)
     assert len({thing.family for thing in things}) >= 8 and len({thing.group for thing in things}) >= 3
@@ -64,8 +71,11 @@ def test_each_thing_is_in_wordnet_what_its_family_says(things):
     words, world = wordnet.load(), yaml.safe_load(THINGS.read_text())
     stray = {t.name for t in things if not wordnet.is_a(words, t.synset, world["families"][t.family]["synset"])}
     assert stray == {"tulip"}  # to WordNet a bulbous plant, and no flower
-    apart = {name for name, family in world["families"].items()
-             if not wordnet.is_a(words, family["synset"], world["groups"][family["group"]]["synset"])}
+    apart = {
+        name
+        for name, family in world["families"].items()
+        if not wordnet.is_a(words, family["synset"], world["groups"][family["group"]]["synset"])
+    }
     assert apart == {"fruit"}  # to WordNet a part of a plant, and no plant
     assert all(thing.name in words.nodes[thing.synset]["words"] for thing in things)
 
@@ -87,12 +97,17 @@ def test_a_family_shares_its_body_plan(things):
 
 # --- the generator
 
+
 def test_form_of_a_drawing(things, drawing):
     n = len(drawing)
     assert drawing.images.shape == (n, SIDE, SIDE, 3) and drawing.images.dtype == np.uint8
     assert np.array_equal(np.bincount(drawing.labels), np.full(len(things), 40))
     assert {name: value.shape[1:] for name, value in drawing.latents.items() if value.ndim > 1} == {
-        "main": (3,), "other": (3,), "background": (3,), "stripe": (3,)}
+        "main": (3,),
+        "other": (3,),
+        "background": (3,),
+        "stripe": (3,),
+    }
     assert all(len(value) == n and np.isfinite(value).all() for value in drawing.latents.values())
     tensors = drawing.tensors()
     assert tensors.shape == (n, 3, SIDE, SIDE) and tensors.dtype == torch.float32
@@ -102,9 +117,12 @@ def test_form_of_a_drawing(things, drawing):
 
 def test_same_bytes_on_every_machine(tmp_path):
     """The one number here that was not derived: what the first machine drew. Another must draw the same."""
-    things = one_thing(tmp_path, body={"ellipse": [0.1, 0.2, 0.5, 0.3], "turn": 30},
-                       leg={"line": [0, 0, 0.3, -0.8], "width": 0.2, "colour": "dark", "mirror": True},
-                       star={"polygon": [[0.5, 0.5], [0.9, 0.5], [0.7, 0.9]], "colour": "other", "copies": 3})
+    things = one_thing(
+        tmp_path,
+        body={"ellipse": [0.1, 0.2, 0.5, 0.3], "turn": 30},
+        leg={"line": [0, 0, 0.3, -0.8], "width": 0.2, "colour": "dark", "mirror": True},
+        star={"polygon": [[0.5, 0.5], [0.9, 0.5], [0.7, 0.9]], "colour": "other", "copies": 3},
+    )
     digest = hashlib.sha256(draw(things, 200, seed=7).images.tobytes()).hexdigest()
     assert digest == "8f279293496ccd6848c23f58fffa3acc30e4d2a34b1e4d8227d3f7e5486a4508"
 
@@ -146,8 +164,12 @@ def test_latents_are_what_is_seen(things, name):
     mask = mask / mask.sum((1, 2), keepdims=True)
     step = (np.arange(SIDE) + 0.5) / (SIDE / 2) - 1
     middle = grey[:, 12:20, 12:20].mean((1, 2))
-    seen = {"x": (mask.sum(1) * step).sum(1), "y": -(mask.sum(2) * step).sum(1),
-            "size": (np.abs(grey - border[:, None, None]) > 40).mean((1, 2)), "light": middle - border}[name]
+    seen = {
+        "x": (mask.sum(1) * step).sum(1),
+        "y": -(mask.sum(2) * step).sum(1),
+        "size": (np.abs(grey - border[:, None, None]) > 40).mean((1, 2)),
+        "light": middle - border,
+    }[name]
     assert np.corrcoef(seen, drawing.latents[name])[0, 1] > 0.3
 
 
@@ -158,6 +180,7 @@ def test_grey_takes_the_colours_and_nothing_else(drawing):
 
 
 # --- the shapes
+
 
 def test_a_box_covers_its_pixels(tmp_path, monkeypatch):
     seen = portrait(one_thing(tmp_path, body={"box": [0.25, 0.5, 0.25, 0.125]}), monkeypatch)
@@ -188,24 +211,30 @@ def test_mirror_and_copies(tmp_path, monkeypatch):
 
 
 def test_later_parts_cover_earlier_ones(tmp_path, monkeypatch):
-    seen = portrait(one_thing(tmp_path, under={"box": [0, 0, 0.5, 0.5]},
-                              over={"box": [0, 0, 0.25, 0.25], "colour": "dark"}), monkeypatch)
+    seen = portrait(
+        one_thing(tmp_path, under={"box": [0, 0, 0.5, 0.5]}, over={"box": [0, 0, 0.25, 0.25], "colour": "dark"}),
+        monkeypatch,
+    )
     assert seen[9, 9] and not seen[16, 16]
 
 
 # --- bad input
 
-@pytest.mark.parametrize("part, message", [
-    ({"ellipse": [0, 0, 1]}, "is no shape"),
-    ({"ellipse": [0, 0, 1, -1]}, "is no shape"),
-    ({"line": [0, 0, 1, 1]}, "is no shape"),
-    ({"polygon": [[0, 0], [1, 1]]}, "is no shape"),
-    ({"polygon": [[-0.4, 0], [-0.8, 0.3], [-0.6, 0], [-0.8, -0.3]]}, "not convex"),
-    ({"circle": [0, 0, 1]}, "is no shape"),
-    ({"ellipse": [0, 0, 1, 1], "box": [0, 0, 1, 1]}, "a shape is one of"),
-    ({"ellipse": [0, 0, 1, 1], "colour": "red"}, "colour must be one of"),
-    ({"ellipse": ["a", 0, 1, 1]}, "could not convert"),
-])
+
+@pytest.mark.parametrize(
+    "part, message",
+    [
+        ({"ellipse": [0, 0, 1]}, "is no shape"),
+        ({"ellipse": [0, 0, 1, -1]}, "is no shape"),
+        ({"line": [0, 0, 1, 1]}, "is no shape"),
+        ({"polygon": [[0, 0], [1, 1]]}, "is no shape"),
+        ({"polygon": [[-0.4, 0], [-0.8, 0.3], [-0.6, 0], [-0.8, -0.3]]}, "not convex"),
+        ({"circle": [0, 0, 1]}, "is no shape"),
+        ({"ellipse": [0, 0, 1, 1], "box": [0, 0, 1, 1]}, "a shape is one of"),
+        ({"ellipse": [0, 0, 1, 1], "colour": "red"}, "colour must be one of"),
+        ({"ellipse": ["a", 0, 1, 1]}, "could not convert"),
+    ],
+)
 def test_a_part_that_is_no_shape_is_named(tmp_path, part, message):
     with pytest.raises(ValueError, match=f"thing 'thing', part 'body': .*{message}"):
         one_thing(tmp_path, body=part)
@@ -216,12 +245,15 @@ def test_too_many_parts_are_refused(tmp_path):
         one_thing(tmp_path, **{f"part {i}": {"box": [0, 0, 1, 1]} for i in range(13)})
 
 
-@pytest.mark.parametrize("text, message", [
-    ("groups: {}", "families"),
-    ("", "must be as its head describes"),
-    ("groups: {g: {}}\nfamilies: {f: {group: h}}\nthings: {}", "unknown group 'h'"),
-    ("groups: {g: {}}\nfamilies: {}\nthings: {t: {family: f, synset: n, parts: {}}}", "unknown family 'f'"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("groups: {}", "families"),
+        ("", "must be as its head describes"),
+        ("groups: {g: {}}\nfamilies: {f: {group: h}}\nthings: {}", "unknown group 'h'"),
+        ("groups: {g: {}}\nfamilies: {}\nthings: {t: {family: f, synset: n, parts: {}}}", "unknown family 'f'"),
+    ],
+)
 def test_a_damaged_file_is_refused(tmp_path, text, message):
     (tmp_path / "things.yaml").write_text(text)
     with pytest.raises(ValueError, match=message):
@@ -233,3 +265,16 @@ def test_nothing_to_draw(things):
         draw([], 5)
     with pytest.raises(ValueError, match="n=0"):
         draw(things, 0)
+
+
+def test_a_folder_of_pictures(tmp_path):
+    folder = drawn_folder(tmp_path / "drawn", 70)
+    images = ImageFolder(folder, lambda image: to_tensor(np.array(image)))
+    assert (len(images), len(images.class_names)) == (70, len(load_things()))
+    pictures = draw(load_things(), 70, seed=9)
+    i = images.files.index(f"{pictures.things[pictures.labels[5]].name}/0005.png")
+    assert torch.equal(images[i], pictures.tensors()[5])
+    assert not list(tmp_path.glob("*.part"))
+    images.paths[0].unlink()
+    drawn_folder(folder, 70)
+    assert len(ImageFolder(folder, to_tensor)) == 69, "not made again"

@@ -28,12 +28,20 @@ TOO_FEW_POINTS = "check_clustering"
 
 
 @pytest.mark.filterwarnings("ignore:k=30 is lowered")
-@parametrize_with_checks([
-    DensityPeaks(k=5), DensityPeaks(k=5, halo=True), DensityPeaks(k=5, dimension=2.5),
-    DensityPeaks(density="pak", n_neighbors=10), DensityPeaks(density="kstar", n_neighbors=10),
-    TwoNN(), TwoNN(form="likelihood"),
-    DensityPeaks(), DensityPeaks(density="pak"), DensityPeaks(density="kstar"),
-])
+@parametrize_with_checks(
+    [
+        DensityPeaks(k=5),
+        DensityPeaks(k=5, halo=True),
+        DensityPeaks(k=5, dimension=2.5),
+        DensityPeaks(density="pak", n_neighbors=10),
+        DensityPeaks(density="kstar", n_neighbors=10),
+        TwoNN(),
+        TwoNN(form="likelihood"),
+        DensityPeaks(),
+        DensityPeaks(density="pak"),
+        DensityPeaks(density="kstar"),
+    ]
+)
 def test_the_checks_of_scikit_learn(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it scikit-learn skips its check of array namespaces
     if check.func.__name__ == TOO_FEW_POINTS and neighbors_seen(estimator) > 17:
@@ -205,14 +213,17 @@ def test_any_real_numbers_will_do():
         np.testing.assert_array_equal(DensityPeaks().fit_predict(x.astype(kind)), expected)
 
 
-@pytest.mark.parametrize("wrong, error, message", [
-    ({"density": "kde"}, ValueError, r"density must be one of .*'pak'.*not 'kde'"),
-    ({"k": 0}, ValueError, "k == 0, must be >= 1"),
-    ({"k": 2.5}, TypeError, "k must be an instance of"),
-    ({"n_neighbors": 4}, ValueError, "n_neighbors == 4, must be >= 5"),
-    ({"dimension": 0}, ValueError, "dimension=0.0 must be a positive number"),
-    ({"z": -1}, ValueError, "z=-1 must not be negative"),
-])
+@pytest.mark.parametrize(
+    "wrong, error, message",
+    [
+        ({"density": "kde"}, ValueError, r"density must be one of .*'pak'.*not 'kde'"),
+        ({"k": 0}, ValueError, "k == 0, must be >= 1"),
+        ({"k": 2.5}, TypeError, "k must be an instance of"),
+        ({"n_neighbors": 4}, ValueError, "n_neighbors == 4, must be >= 5"),
+        ({"dimension": 0}, ValueError, "dimension=0.0 must be a positive number"),
+        ({"z": -1}, ValueError, "z=-1 must not be negative"),
+    ],
+)
 def test_parameters_out_of_range(wrong, error, message):
     x, _ = three_clusters(90)
     with pytest.raises(error, match=message):

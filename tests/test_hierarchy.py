@@ -24,8 +24,15 @@ def topography(heights, saddles, floor=-10.0, labels=()) -> Topography:
     """Peaks of these heights; the fields that no tree looks at are left empty."""
     c = len(heights)
     pairs = np.array([(a, b) for a in range(c) for b in range(a) if not np.isnan(saddles[a][b])], int).reshape(-1, 2)
-    return Topography(np.array(labels, int), np.arange(c), np.array(heights, float), pairs,
-                      np.zeros(len(pairs), int), np.array(saddles, float)[tuple(pairs.T)], floor)
+    return Topography(
+        np.array(labels, int),
+        np.arange(c),
+        np.array(heights, float),
+        pairs,
+        np.zeros(len(pairs), int),
+        np.array(saddles, float)[tuple(pairs.T)],
+        floor,
+    )
 
 
 def random_topography(seed: int, c: int = 8, share: float = 0.4) -> Topography:
@@ -42,8 +49,10 @@ def test_distances_by_hand():
     # A chain 0 - 1 - 2 with saddles at 4 and 6, and a lonely 3. From the top at 10: 6 and 4 down; from 0 to 2 one
     # must go through 1, so as low as 4; to 3 down to the floor at -1.
     saddles = [[NONE, 4, NONE, NONE], [4, NONE, 6, NONE], [NONE, 6, NONE, NONE], [NONE] * 4]
-    np.testing.assert_array_equal(peak_distances(topography([10, 9, 8, 7], saddles, floor=-1)),
-                                  [[0, 6, 6, 11], [6, 0, 4, 11], [6, 4, 0, 11], [11, 11, 11, 0]])
+    np.testing.assert_array_equal(
+        peak_distances(topography([10, 9, 8, 7], saddles, floor=-1)),
+        [[0, 6, 6, 11], [6, 0, 4, 11], [6, 4, 0, 11], [11, 11, 11, 0]],
+    )
 
 
 def test_peaks_that_touch_keep_their_own_saddle():
@@ -69,8 +78,9 @@ def test_peaks_that_do_not_touch_are_as_far_as_the_best_way(seed, share):
                 expected = graph.edges[a, b]["drop"]
             else:
                 ways = nx.all_simple_edge_paths(graph, a, b)
-                expected = min((max(graph.edges[step]["drop"] for step in way) for way in ways),
-                               default=top - landscape.floor)
+                expected = min(
+                    (max(graph.edges[step]["drop"] for step in way) for way in ways), default=top - landscape.floor
+                )
             assert distances[a, b] == expected
 
 
@@ -238,8 +248,14 @@ def test_matrices_that_cannot_be_compared_are_refused():
     hole, lopsided, flat = good.copy(), good.copy(), 1 - np.eye(5)
     hole[0, 1] = hole[1, 0] = NONE
     lopsided[0, 1] += 1
-    for bad, why in [(distances(0, 6), "same c"), (good[:4], "same c"), (good[0], "same c"), (hole, "finite"),
-                     (lopsided, "symmetric"), (flat, "equal")]:
+    for bad, why in [
+        (distances(0, 6), "same c"),
+        (good[:4], "same c"),
+        (good[0], "same c"),
+        (hole, "finite"),
+        (lopsided, "symmetric"),
+        (flat, "equal"),
+    ]:
         with pytest.raises(ValueError, match=why):
             compare(good, bad)
         with pytest.raises(ValueError, match=why):

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from nbutils import datasets, models
-from nbutils.activations import recording
+from nbutils.extraction import models
+from nbutils.extraction.activations import recording
+from nbutils.extraction.photographs import sample_photographs
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +23,17 @@ def lite0():
 
 @pytest.fixture(scope="module")
 def photographs():
-    return datasets.sample_photographs()
+    return sample_photographs()
 
 
 def first_runs(model: nn.Module, layers: dict[str, str], batch: torch.Tensor) -> list[str]:
     """The layers in the order in which they give their output."""
     order, modules = [], dict(model.named_modules())
-    hooks = [modules[path].register_forward_hook(lambda *_, name=name: order.append(name))
-             for name, path in layers.items() if path != models.INPUT]
+    hooks = [
+        modules[path].register_forward_hook(lambda *_, name=name: order.append(name))
+        for name, path in layers.items()
+        if path != models.INPUT
+    ]
     with torch.inference_mode():
         model(batch)
     for hook in hooks:
@@ -39,14 +43,18 @@ def first_runs(model: nn.Module, layers: dict[str, str], batch: torch.Tensor) ->
 
 # --- EfficientNet-Lite0
 
-@pytest.mark.parametrize("name, expected", [
-    ("cat", {"tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat"}),
-    ("coffee", {"espresso", "cup", "coffee mug"}),
-    ("rocket", {"missile", "projectile"}),
-    ("motorcycle", {"moped", "motor scooter", "disk brake"}),
-    ("flower", {"daisy"}),
-    ("admiral", {"military uniform"}),
-])
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("cat", {"tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat"}),
+        ("coffee", {"espresso", "cup", "coffee mug"}),
+        ("rocket", {"missile", "projectile"}),
+        ("motorcycle", {"moped", "motor scooter", "disk brake"}),
+        ("flower", {"daisy"}),
+        ("admiral", {"military uniform"}),
+    ],
+)
 def test_recognises_photographs(lite0, photographs, name, expected):
     [[(best, probability), (_, second)]] = models.predict(lite0, lite0.transform(photographs[name])[None], top=2)
     assert best in expected
@@ -75,7 +83,7 @@ def test_centre_crop(lite0, size):
     # Red in the central square, where the image needs no scaling.
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
     top, left = (size[1] - 224) // 2, (size[0] - 224) // 2
-    pixels[top:top + 224, left:left + 224, 0] = 255
+    pixels[top : top + 224, left : left + 224, 0] = 255
     x = lite0.transform(Image.fromarray(pixels))
     assert (x[0] == 1).all() and (x[1:] == -127 / 128).all()
 
@@ -119,6 +127,7 @@ def test_predict_needs_names(lite0):
 
 # --- random weights, fingerprints
 
+
 def test_random_weights_follow_the_seed(lite0):
     fingerprints = [models.fingerprint(models.load(weights="random", seed=seed).model) for seed in (0, 0, 1)]
     assert fingerprints[0] == fingerprints[1]
@@ -137,8 +146,9 @@ def small_network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))
 
 
-@pytest.mark.parametrize("path, at", [("0.weight", (0, 0, 0, 0)), ("3.bias", (2,)), ("4.running_var", (1,)),
-                                      ("4.num_batches_tracked", ())])
+@pytest.mark.parametrize(
+    "path, at", [("0.weight", (0, 0, 0, 0)), ("3.bias", (2,)), ("4.running_var", (1,)), ("4.num_batches_tracked", ())]
+)
 def test_fingerprint_sees_every_number(path, at):
     model = small_network()
     before = models.fingerprint(model)
@@ -156,6 +166,7 @@ def test_fingerprint_does_not_depend_on_the_layout():
 
 
 # --- calibration
+
 
 def test_calibrate_gives_the_signal_unit_scale():
     model, x = small_network().eval(), torch.randn(64, 3, 12, 12) * 5 + 3
@@ -200,6 +211,7 @@ def test_calibrate_without_batches():
 
 # --- unknown names
 
+
 def test_unknown_names():
     with pytest.raises(ValueError, match=r"name='resnet9999' .*list_models"):
         models.load("resnet9999")
@@ -209,24 +221,28 @@ def test_unknown_names():
 
 # --- torchvision
 
+
 def stages(count: int) -> list[str]:
     return [f"stage {i + 1}" for i in range(count)]
 
 
-@pytest.mark.parametrize("name, names, side", [
-    ("resnet18", ["input", "stem", *stages(4), "pool", "logits"], 64),
-    ("vgg11", ["input", *stages(5), "pool", "logits"], None),
-    ("alexnet", ["input", *stages(3), "pool", "logits"], 64),
-    ("densenet121", ["input", "stem", *stages(4), "logits"], 64),
-    ("googlenet", ["input", "stem", *stages(9), "pool", "logits"], 64),
-    ("vit_b_16", ["input", "stem", *stages(12), "norm", "logits"], None),
-    ("mobilenet_v2", ["input", "stem", *stages(18), "logits"], 64),
-    ("squeezenet1_1", ["input", *stages(11), "logits"], 64),
-    ("shufflenet_v2_x0_5", ["input", "stem", *stages(3), "logits"], 64),
-    ("regnet_y_400mf", ["input", "stem", *stages(4), "pool", "logits"], 64),
-    ("convnext_tiny", ["input", "stem", *stages(7), "pool", "logits"], None),
-    ("swin_t", ["input", "stem", *stages(7), "norm", "pool", "logits"], None),
-])
+@pytest.mark.parametrize(
+    "name, names, side",
+    [
+        ("resnet18", ["input", "stem", *stages(4), "pool", "logits"], 64),
+        ("vgg11", ["input", *stages(5), "pool", "logits"], None),
+        ("alexnet", ["input", *stages(3), "pool", "logits"], 64),
+        ("densenet121", ["input", "stem", *stages(4), "logits"], 64),
+        ("googlenet", ["input", "stem", *stages(9), "pool", "logits"], 64),
+        ("vit_b_16", ["input", "stem", *stages(12), "norm", "logits"], None),
+        ("mobilenet_v2", ["input", "stem", *stages(18), "logits"], 64),
+        ("squeezenet1_1", ["input", *stages(11), "logits"], 64),
+        ("shufflenet_v2_x0_5", ["input", "stem", *stages(3), "logits"], 64),
+        ("regnet_y_400mf", ["input", "stem", *stages(4), "pool", "logits"], 64),
+        ("convnext_tiny", ["input", "stem", *stages(7), "pool", "logits"], None),
+        ("swin_t", ["input", "stem", *stages(7), "norm", "pool", "logits"], None),
+    ],
+)
 def test_layers_of_torchvision_networks(name, names, side):
     """Where `side` is given, the network also runs, and its layers in the order in which they are named."""
     from torchvision import models as torchvision_models
@@ -282,6 +298,7 @@ def test_preprocessing_can_be_sent_to_worker_processes(name):
 
 
 # --- shapes without numbers, and weights of one's own
+
 
 def test_shapes_without_weights_or_memory():
     with torch.device("meta"):

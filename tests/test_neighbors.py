@@ -12,7 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbutils.neighbors import NeighborGraph, knn_graph
+from nbutils.graph import NeighborGraph
+from nbutils.neighbors import knn_graph
 
 few = settings(max_examples=25, deadline=None)
 
@@ -112,8 +113,13 @@ def test_lists():
 
 # --- properties
 
-clouds = st.builds(lambda n, d, seed, spread: np.random.default_rng(seed).integers(-spread, spread + 1, (n, d)),
-                   st.integers(3, 60), st.integers(1, 6), st.integers(0, 99), st.sampled_from([2, 50, 10**6]))
+clouds = st.builds(
+    lambda n, d, seed, spread: np.random.default_rng(seed).integers(-spread, spread + 1, (n, d)),
+    st.integers(3, 60),
+    st.integers(1, 6),
+    st.integers(0, 99),
+    st.sampled_from([2, 50, 10**6]),
+)
 
 
 @few
@@ -153,23 +159,32 @@ def test_a_rounded_tie_still_goes_to_the_lower_index():
 
 # --- bad input
 
-@pytest.mark.parametrize("x, k, error, words", [
-    (gaussian(10), 0, ValueError, "k=0 must lie in 1 ... n - 1 = 9"),
-    (gaussian(10), 10, ValueError, "k=10 must lie in"),
-    (gaussian(10), -1, ValueError, "k=-1"),
-    (gaussian(1), 1, ValueError, "x must have the shape .* at least two rows"),
-    (np.zeros((0, 3)), 1, ValueError, "at least two rows"),
-    (np.zeros((5, 0)), 1, ValueError, "one feature"),
-    (3.0, 1, ValueError, "x must have the shape"),
-    (np.where(gaussian(10) > 2, np.nan, [[0, 0, 0, 0, 0, np.nan]]), 1, ValueError, "x has NaN or infinite values in "),
-    (np.array([[1.0], [np.inf], [-np.inf]]), 1, ValueError, "x has NaN or infinite values in 1 of 1 features"),
-    (gaussian(10) * 1e200, 1, ValueError, "x varies by .* rescale"),
-    (gaussian(10) * 1e-200, 1, ValueError, "x varies by .* rescale"),
-    (gaussian(10) + 1j, 1, TypeError, "x must be a dense array of real numbers"),
-    (np.array([["a"], ["b"]]), 1, TypeError, "x must be a dense array of real numbers"),
-    (gaussian(10).astype(object), 1, TypeError, "x must be a dense array of real numbers"),
-    (torch.tensor(gaussian(10)).to_sparse(), 1, TypeError, "x must be a dense array"),
-])
+
+@pytest.mark.parametrize(
+    "x, k, error, words",
+    [
+        (gaussian(10), 0, ValueError, "k=0 must lie in 1 ... n - 1 = 9"),
+        (gaussian(10), 10, ValueError, "k=10 must lie in"),
+        (gaussian(10), -1, ValueError, "k=-1"),
+        (gaussian(1), 1, ValueError, "x must have the shape .* at least two rows"),
+        (np.zeros((0, 3)), 1, ValueError, "at least two rows"),
+        (np.zeros((5, 0)), 1, ValueError, "one feature"),
+        (3.0, 1, ValueError, "x must have the shape"),
+        (
+            np.where(gaussian(10) > 2, np.nan, [[0, 0, 0, 0, 0, np.nan]]),
+            1,
+            ValueError,
+            "x has NaN or infinite values in ",
+        ),
+        (np.array([[1.0], [np.inf], [-np.inf]]), 1, ValueError, "x has NaN or infinite values in 1 of 1 features"),
+        (gaussian(10) * 1e200, 1, ValueError, "x varies by .* rescale"),
+        (gaussian(10) * 1e-200, 1, ValueError, "x varies by .* rescale"),
+        (gaussian(10) + 1j, 1, TypeError, "x must be a dense array of real numbers"),
+        (np.array([["a"], ["b"]]), 1, TypeError, "x must be a dense array of real numbers"),
+        (gaussian(10).astype(object), 1, TypeError, "x must be a dense array of real numbers"),
+        (torch.tensor(gaussian(10)).to_sparse(), 1, TypeError, "x must be a dense array"),
+    ],
+)
 def test_bad_input(x, k, error, words):
     with pytest.raises(error, match=words):
         knn_graph(x, k)
@@ -190,6 +205,7 @@ def test_nan_in_one_block_of_many():
 
 # --- the graph
 
+
 def test_truncate():
     graph = knn_graph(gaussian(), 10)
     assert (graph.truncate(4).n, graph.truncate(4).k) == (300, 4)
@@ -208,22 +224,25 @@ def test_form():
 GOOD = (np.array([[1.0, 2], [1, 1], [1, 2]]), np.array([[1, 2], [0, 2], [1, 0]]))
 
 
-@pytest.mark.parametrize("distances, indices, words", [
-    (np.insert(GOOD[0], 0, 0, axis=1), np.insert(GOOD[1], 0, [0, 1, 2], axis=1), "own neighbour: drop that column"),
-    (GOOD[0][:, ::-1], GOOD[1], "ascend"),
-    (GOOD[0] * [[1, np.nan]], GOOD[1], "finite"),
-    (GOOD[0] * [[1, np.inf]], GOOD[1], "finite"),
-    (-GOOD[0], GOOD[1], "not negative"),
-    (GOOD[0], GOOD[1] + 1, "indices must lie in 0 ... n - 1 = 2"),
-    (GOOD[0], GOOD[1] - 1, "indices must lie in"),
-    (GOOD[0], GOOD[1].astype(np.int64) + 2**32, "indices must lie in"),
-    (GOOD[0], GOOD[1] + 0.25, "indices must be integers"),
-    (GOOD[0], np.array([[1, 1], [0, 2], [1, 0]]), "twice"),
-    (GOOD[0][:, :1], GOOD[1], "same|both have the shape"),
-    (np.zeros((0, 2)), np.zeros((0, 2), int), "n, k >= 1"),
-    (np.zeros((2, 0)), np.zeros((2, 0), int), "n, k >= 1"),
-    (np.zeros(3), np.zeros(3, int), "shape"),
-])
+@pytest.mark.parametrize(
+    "distances, indices, words",
+    [
+        (np.insert(GOOD[0], 0, 0, axis=1), np.insert(GOOD[1], 0, [0, 1, 2], axis=1), "own neighbour: drop that column"),
+        (GOOD[0][:, ::-1], GOOD[1], "ascend"),
+        (GOOD[0] * [[1, np.nan]], GOOD[1], "finite"),
+        (GOOD[0] * [[1, np.inf]], GOOD[1], "finite"),
+        (-GOOD[0], GOOD[1], "not negative"),
+        (GOOD[0], GOOD[1] + 1, "indices must lie in 0 ... n - 1 = 2"),
+        (GOOD[0], GOOD[1] - 1, "indices must lie in"),
+        (GOOD[0], GOOD[1].astype(np.int64) + 2**32, "indices must lie in"),
+        (GOOD[0], GOOD[1] + 0.25, "indices must be integers"),
+        (GOOD[0], np.array([[1, 1], [0, 2], [1, 0]]), "twice"),
+        (GOOD[0][:, :1], GOOD[1], "same|both have the shape"),
+        (np.zeros((0, 2)), np.zeros((0, 2), int), "n, k >= 1"),
+        (np.zeros((2, 0)), np.zeros((2, 0), int), "n, k >= 1"),
+        (np.zeros(3), np.zeros(3, int), "shape"),
+    ],
+)
 def test_graphs_of_another_form_are_refused(distances, indices, words):
     NeighborGraph(*GOOD)
     with pytest.raises(ValueError, match=words):
@@ -231,6 +250,7 @@ def test_graphs_of_another_form_are_refused(distances, indices, words):
 
 
 # --- on disk
+
 
 def test_round_trip_without_pickle(tmp_path):
     graph = knn_graph(gaussian(), 10)
@@ -264,7 +284,7 @@ def test_damaged_files(tmp_path):
     whole = path.read_bytes()
     refused = 0
     for i in range(0, len(whole), 3):
-        for damaged in (whole[:i], whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1:]):
+        for damaged in (whole[:i], whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1 :]):
             path.write_bytes(damaged)
             try:
                 found = NeighborGraph.load(path)
@@ -277,13 +297,17 @@ def test_damaged_files(tmp_path):
     assert refused > len(whole) / 3
 
 
-@pytest.mark.parametrize("make", [
-    lambda path: path.write_text("<html>404</html>"),
-    lambda path: np.save(path.open("wb"), np.zeros(3)),
-    lambda path: np.savez(path, distances=np.ones((3, 1))),
-    lambda path: np.savez(path, distances=np.zeros((3, 2)), indices=np.array([[0, 1], [1, 0], [2, 0]])),
-    lambda path: np.savez(path, distances=np.ones((3, 1)), indices=np.array([[1], [0], [None]], dtype=object)),
-], ids=["text", "another array", "no indices", "the point itself", "pickle"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.write_text("<html>404</html>"),
+        lambda path: np.save(path.open("wb"), np.zeros(3)),
+        lambda path: np.savez(path, distances=np.ones((3, 1))),
+        lambda path: np.savez(path, distances=np.zeros((3, 2)), indices=np.array([[0, 1], [1, 0], [2, 0]])),
+        lambda path: np.savez(path, distances=np.ones((3, 1)), indices=np.array([[1], [0], [None]], dtype=object)),
+    ],
+    ids=["text", "another array", "no indices", "the point itself", "pickle"],
+)
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_other_files(tmp_path, make):
     make(tmp_path / "graph.npz")
@@ -330,7 +354,11 @@ def test_memory_stays_near_what_is_allowed(tmp_path, n, d, duplicates):
     x.flush()
     memory, result, tile = 4e6, n * 13 * 40, 64 * 16384 * 16
     # With this threshold the C library gives back at once what is freed: what is seen is what is held.
-    used = subprocess.run([sys.executable, "-c", ANONYMOUS, tmp_path / "x.npy", str(memory)], check=True,
-                          capture_output=True, text=True,
-                          env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"})
+    used = subprocess.run(
+        [sys.executable, "-c", ANONYMOUS, tmp_path / "x.npy", str(memory)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"},
+    )
     assert int(used.stdout) < 3 * memory + result + tile, f"{int(used.stdout) / 1e6:.0f} MB"

@@ -28,8 +28,10 @@ MYST = {
 def test_every_chapter_is_in_the_table_of_contents(root):
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     listed = {entry["file"] for part in toc["parts"] for entry in part["chapters"]}
-    there = {path.relative_to(root).with_suffix("").as_posix()
-             for path in [*NOTEBOOKS, *REFERENCE, *CHAPTERS.glob("reference/*.md")]}
+    there = {
+        path.relative_to(root).with_suffix("").as_posix()
+        for path in [*NOTEBOOKS, *REFERENCE, *CHAPTERS.glob("reference/*.md")]
+    }
     assert listed == there
 
 
@@ -57,9 +59,13 @@ def test_first_cell_is_the_books_setup_cell(path):
 
 @each_notebook
 def test_text_reads_right_outside_the_book(path):
-    found = [f"cell {i}: a MyST {kind}: {hit.group().strip()}"
-             for i, cell in enumerate(read(path).cells) if cell.cell_type == "markdown"
-             for kind, pattern in MYST.items() for hit in pattern.finditer(cell.source)]
+    found = [
+        f"cell {i}: a MyST {kind}: {hit.group().strip()}"
+        for i, cell in enumerate(read(path).cells)
+        if cell.cell_type == "markdown"
+        for kind, pattern in MYST.items()
+        for hit in pattern.finditer(cell.source)
+    ]
     assert not found, "\n".join(found)
 
 

@@ -24,7 +24,7 @@ from witness import (
     landscapes,
 )
 
-from nbutils.datasets import load_atlas
+from nbutils.atlas import load_atlas
 from nbutils.density import adaptive_k, knn_density, log_unit_ball, pak
 from nbutils.dimension import gride, twonn
 from nbutils.neighbors import knn_graph
@@ -71,7 +71,7 @@ def test_twonn_of_subsamples():
             continue
         found = []
         for _ in range(len(x) // size):
-            subset = answer("decimation", "subsets")[start:start + size]
+            subset = answer("decimation", "subsets")[start : start + size]
             found.append(twonn(knn_graph(x[subset], 2)).value)
             start += size
         assert np.mean(found) == pytest.approx(value, rel=1e-6)
@@ -159,8 +159,9 @@ def test_peaks(name, kind):
     found = find_peaks(graph, density, Z)
     assert not differs(found, peaks, answer(name, f"{kind}/labels"), saddles)
     points = found.saddle_points[np.ix_(np.argsort(found.peaks), np.argsort(found.peaks))]
-    np.testing.assert_array_equal(np.where(points >= 0, density.error[points], np.nan),
-                                  answer(name, f"{kind}/saddle_errors"))
+    np.testing.assert_array_equal(
+        np.where(points >= 0, density.error[points], np.nan), answer(name, f"{kind}/saddle_errors")
+    )
     assert not differs(find_peaks(graph, density, Z, halo=True), peaks, answer(name, f"{kind}/halo"), saddles)
 
 

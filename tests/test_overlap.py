@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbutils.neighbors import NeighborGraph, knn_graph
+from nbutils.graph import NeighborGraph
+from nbutils.neighbors import knn_graph
 from nbutils.overlap import chance_label_overlap, label_overlap, neighborhood_overlap
 
 
@@ -20,11 +21,14 @@ A = graph_of([[1, 2, 3], [0, 2, 3], [3, 0, 1], [2, 0, 1]])
 B = graph_of([[2, 1, 3], [3, 2, 0], [0, 3, 1], [0, 1, 2]])
 
 
-@pytest.mark.parametrize("k, shared", [
-    (1, 0),                       # 1-2, 0-3, 3-0, 2-0
-    (2, 2 + 1 + 2 + 1),           # {1,2}{2,1}, {0,2}{3,2}, {3,0}{0,3}, {2,0}{0,1}
-    (3, 4 * 3),                   # everyone
-])
+@pytest.mark.parametrize(
+    "k, shared",
+    [
+        (1, 0),  # 1-2, 0-3, 3-0, 2-0
+        (2, 2 + 1 + 2 + 1),  # {1,2}{2,1}, {0,2}{3,2}, {3,0}{0,3}, {2,0}{0,1}
+        (3, 4 * 3),  # everyone
+    ],
+)
 def test_neighborhood_overlap_by_hand(k, shared):
     assert neighborhood_overlap(A, B, k) == pytest.approx(shared / (4 * k))
     assert neighborhood_overlap(B, A, k) == neighborhood_overlap(A, B, k)
@@ -56,8 +60,11 @@ def test_k_is_30_by_default():
     assert label_overlap(graph, labels) == label_overlap(graph.truncate(30), labels, 30)
 
 
-@pytest.mark.parametrize("labels", [[0, 0, 1, 1], [-5, -5, 2, 2], [0.5, 0.5, 1.5, 1.5], ["ant", "ant", "bee", "bee"],
-                                    [True, True, False, False]], ids=["int", "negative", "float", "str", "bool"])
+@pytest.mark.parametrize(
+    "labels",
+    [[0, 0, 1, 1], [-5, -5, 2, 2], [0.5, 0.5, 1.5, 1.5], ["ant", "ant", "bee", "bee"], [True, True, False, False]],
+    ids=["int", "negative", "float", "str", "bool"],
+)
 @pytest.mark.parametrize("k, same", [(1, 4), (2, 1 + 1 + 1 + 1)])
 def test_label_overlap_by_hand(labels, k, same):
     assert label_overlap(A, np.array(labels), k) == pytest.approx(same / (4 * k))
@@ -70,10 +77,16 @@ def test_label_overlap_counts_the_neighbours_not_the_point():
     assert label_overlap(A, [0, 0, 0, 1], 1) == pytest.approx(2 / 4)  # 0-1 and 1-0; 2-3 and 3-2 differ
 
 
-@pytest.mark.parametrize("labels, chance", [
-    ([0, 0, 1, 1], 1 / 3), ([0, 0, 0, 1], (3 * 2) / (4 * 3)), ([0, 1, 2, 3], 0), ([5, 5, 5], 1),
-    (["a", "b", "a"], 1 / 3),
-])
+@pytest.mark.parametrize(
+    "labels, chance",
+    [
+        ([0, 0, 1, 1], 1 / 3),
+        ([0, 0, 0, 1], (3 * 2) / (4 * 3)),
+        ([0, 1, 2, 3], 0),
+        ([5, 5, 5], 1),
+        (["a", "b", "a"], 1 / 3),
+    ],
+)
 def test_chance_by_hand(labels, chance):
     assert chance_label_overlap(np.array(labels)) == pytest.approx(chance)
     assert chance_label_overlap(labels) == pytest.approx(chance)

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from nbutils.datasets import gaussian_mixture, manifold
 from nbutils.density import Density, knn_density
-from nbutils.neighbors import NeighborGraph, knn_graph
+from nbutils.graph import NeighborGraph
+from nbutils.neighbors import knn_graph
 from nbutils.peaks import HALO, Topography, density_rank, find_peaks, uphill
+from nbutils.synthetic import gaussian_mixture, manifold
 
 ORACLE_CASES = 1200
 
@@ -34,8 +35,8 @@ class Oracle:
         def above(i: int, j: int) -> bool:
             return g[i] > g[j] or (g[i] == g[j] and i < j)
 
-        putative = [i for i in range(n) if not any(above(j, i) for j in near[i][:k[i]])]
-        centres = [c for c in putative if not any(above(p, c) and c in near[p][:k[p]] for p in range(n))]
+        putative = [i for i in range(n) if not any(above(j, i) for j in near[i][: k[i]])]
+        centres = [c for c in putative if not any(above(p, c) and c in near[p][: k[p]] for p in range(n))]
         downhill = sorted(range(n), key=lambda i: (-g[i], i))
         centres = [i for i in downhill if i in centres]
         self.dropped = len(putative) - len(centres)
@@ -49,7 +50,7 @@ class Oracle:
                 label[i] = next((label[j] for j in near[i] if label[j] >= 0), -1)
             if label[i] < 0:  # the fallback that the docstring of find_peaks promises
                 self.orphans += 1
-                who = [p for p in range(n) if above(p, i) and i in near[p][:k[p]]]
+                who = [p for p in range(n) if above(p, i) and i in near[p][: k[p]]]
                 label[i] = label[min(who, key=lambda p: (graph.distances[p, near[p].index(i)], p))]
 
         count = len(centres)
@@ -58,7 +59,7 @@ class Oracle:
             if i in centres:  # it would be its own saddle
                 continue
             c = label[i]
-            across = next((j for j in near[i][:k[i]] if label[j] != c), None)
+            across = next((j for j in near[i][: k[i]] if label[j] != c), None)
             if across is None:
                 continue
             back = next((j for j in near[across] if label[j] == c), i)
@@ -71,8 +72,11 @@ class Oracle:
             for a in alive:
                 for b in alive:
                     s = saddle[a][b]
-                    if a < b and s >= 0 and any(height[p] - height[s] < z * (error[p] + error[s])
-                                                for p in (centres[a], centres[b])):
+                    if (
+                        a < b
+                        and s >= 0
+                        and any(height[p] - height[s] < z * (error[p] + error[s]) for p in (centres[a], centres[b]))
+                    ):
                         if worst is None or height[s] > height[saddle[worst[0]][worst[1]]]:
                             worst = a, b
             if worst is None:

@@ -13,8 +13,8 @@ import torchvision
 from PIL import Image
 from serving import serving
 
-from nbutils import datasets, photographs
-from nbutils.photographs import SOURCES, ImageFolder
+from nbutils.extraction import photographs
+from nbutils.extraction.photographs import ImageFolder
 
 
 def draw(path, colour=(9, 90, 200), size=(12, 10), mode="RGB"):
@@ -61,9 +61,17 @@ def test_other_images_become_colour(tmp_path, mode):
     assert ImageFolder(tmp_path, to_tensor)[0].shape == (3, 10, 12)
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:50], lambda b: b[:-30], lambda b: b"", lambda b: b"<html>404</html>",
-                                    lambda b: b[:33] + b"\x00\x00\x00\x04Y\x07\x18," + b[41:]],
-                         ids=["head only", "cut short", "empty", "a web page", "broken chunk"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b[:50],
+        lambda b: b[:-30],
+        lambda b: b"",
+        lambda b: b"<html>404</html>",
+        lambda b: b[:33] + b"\x00\x00\x00\x04Y\x07\x18," + b[41:],
+    ],
+    ids=["head only", "cut short", "empty", "a web page", "broken chunk"],
+)
 def test_unreadable_images_are_named(folder, damage):
     (folder / "b" / "2.png").write_bytes(damage((folder / "b" / "2.png").read_bytes()))
     images = ImageFolder(folder, to_tensor)
@@ -87,6 +95,7 @@ def test_folders_without_images(tmp_path):
 
 
 # --- a choice
+
 
 @pytest.fixture
 def many(tmp_path):
@@ -115,10 +124,17 @@ def test_a_choice_by_name_or_of_all(many):
     assert pickle.loads(pickle.dumps(named)).files == named.files
 
 
-@pytest.mark.parametrize("choice, words", [
-    ((4, 5), r"categories=4: of 4 categories in .* only 3 have 5 images"), ((0, None), "categories=0"),
-    ((None, 4), "only 3 have 4 images"), ((["a", "x"], None), r"\['x'\] are not in"),
-    ((["a", "b"], 4), "per_category=4: one of the categories has only 3"), (([], 1), "has only 0 images")])
+@pytest.mark.parametrize(
+    "choice, words",
+    [
+        ((4, 5), r"categories=4: of 4 categories in .* only 3 have 5 images"),
+        ((0, None), "categories=0"),
+        ((None, 4), "only 3 have 4 images"),
+        ((["a", "x"], None), r"\['x'\] are not in"),
+        ((["a", "b"], 4), "per_category=4: one of the categories has only 3"),
+        (([], 1), "has only 0 images"),
+    ],
+)
 def test_choices_that_cannot_be(many, choice, words):
     with pytest.raises(ValueError, match=words):
         many.choose(*choice)
@@ -126,26 +142,13 @@ def test_choices_that_cannot_be(many, choice, words):
 
 # --- by name
 
+
 def test_a_folder_of_ones_own(many):
-    assert datasets.photographs is photographs.photographs
     again = photographs.photographs(many.root, to_tensor, exclude=["a"])
     assert again.class_names == ("b", "c", "d")
     assert len(photographs.photographs(str(many.root), to_tensor, categories=3, per_category=5)) == 15
-    with pytest.raises(FileNotFoundError, match=r"source='nowhere' is no folder, and none of \['drawn', 'caltech"):
+    with pytest.raises(FileNotFoundError, match=r"source='nowhere' is no folder, and none of \['caltech"):
         photographs.photographs("nowhere", to_tensor)
-
-
-def test_drawn_pictures_are_a_folder_like_any_other(tmp_path):
-    images = photographs.photographs("drawn", to_tensor, root=tmp_path)
-    assert (len(images), len(images.class_names)) == (SOURCES["drawn"].images, SOURCES["drawn"].categories)
-    assert images[0].shape == (3, 32, 32) and not list(tmp_path.glob(".*"))
-    used = sum(path.stat().st_size for path in images.paths)
-    assert used < SOURCES["drawn"].disk * 1e6
-    pictures = datasets.draw(datasets.load_things(), 3300, seed=9)
-    i = images.files.index(f"{pictures.things[pictures.labels[5]].name}/0005.png")
-    np.testing.assert_array_equal(images[i].permute(1, 2, 0), pictures.images[5])
-    images.paths[0].unlink()
-    assert len(photographs.photographs("drawn", to_tensor, root=tmp_path)) == 3299, "not made again"
 
 
 def fake_caltech(monkeypatch, fails=None):
@@ -193,9 +196,16 @@ def tiny(tmp_path, monkeypatch, served, names, md5=None):
 
 
 def test_tiny_imagenet(tmp_path, monkeypatch, served):
-    tiny(tmp_path, monkeypatch, served, ["tiny-imagenet-200/train/n01443537/images/n01443537_0.JPEG",
-                                         "tiny-imagenet-200/train/n01443537/n01443537_boxes.txt",
-                                         "tiny-imagenet-200/val/images/val_0.JPEG"])
+    tiny(
+        tmp_path,
+        monkeypatch,
+        served,
+        [
+            "tiny-imagenet-200/train/n01443537/images/n01443537_0.JPEG",
+            "tiny-imagenet-200/train/n01443537/n01443537_boxes.txt",
+            "tiny-imagenet-200/val/images/val_0.JPEG",
+        ],
+    )
     images = photographs.photographs("tiny-imagenet", to_tensor, root=tmp_path / "p")
     assert images.files == ["n01443537/images/n01443537_0.JPEG"] and images.class_names == ("n01443537",)
     assert not list((tmp_path / "p").rglob("*.zip"))
@@ -203,8 +213,13 @@ def test_tiny_imagenet(tmp_path, monkeypatch, served):
 
 @pytest.mark.parametrize("damage", ["hash", "cut short", "missing"])
 def test_a_download_that_is_not_what_was_published(tmp_path, monkeypatch, served, damage):
-    archive = tiny(tmp_path, monkeypatch, served, ["tiny-imagenet-200/train/n01443537/images/0.JPEG"],
-                   md5="0" * 32 if damage == "hash" else None)
+    archive = tiny(
+        tmp_path,
+        monkeypatch,
+        served,
+        ["tiny-imagenet-200/train/n01443537/images/0.JPEG"],
+        md5="0" * 32 if damage == "hash" else None,
+    )
     if damage == "cut short":
         archive.write_bytes(archive.read_bytes()[:-40])
     if damage == "missing":

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.cluster.hierarchy import leaves_list, linkage
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from nbutils import plots
+from nbutils.book import plots
 from nbutils.density import knn_density
 from nbutils.neighbors import knn_graph
 from nbutils.peaks import Topography, find_peaks
@@ -37,14 +37,18 @@ def quiet_and_tidy():
 def curves(ax) -> dict[str, np.ndarray]:
     """What each line of a layer profile goes through, by its name: (layers, 2)."""
     handles, labels = ax.get_legend_handles_labels()
-    return {label: np.column_stack(handle.lines[0].get_data()) for handle, label in zip(handles, labels, strict=True)
-            if hasattr(handle, "lines")}
+    return {
+        label: np.column_stack(handle.lines[0].get_data())
+        for handle, label in zip(handles, labels, strict=True)
+        if hasattr(handle, "lines")
+    }
 
 
 def test_a_profile_keeps_the_order_of_the_layers():
     layers = ["input", "conv_10", "conv_2", "output"]  # neither alphabetical nor numerical
-    ax = plots.layer_profile(layers, {"ID": [4, 1, 3, 2], "peaks": [1, 2, 3, 4]}, "value", chance=0.5,
-                             errors={"ID": [0.1, 0.2, 0.3, 0.4]})
+    ax = plots.layer_profile(
+        layers, {"ID": [4, 1, 3, 2], "peaks": [1, 2, 3, 4]}, "value", chance=0.5, errors={"ID": [0.1, 0.2, 0.3, 0.4]}
+    )
     assert [tick.get_text() for tick in ax.get_xticklabels()] == layers
     np.testing.assert_array_equal(ax.get_xticks(), range(4))
     lines = curves(ax)
@@ -68,15 +72,21 @@ def test_the_line_is_broken_at_an_unknown_value():
     assert len(path) == 4 and np.isnan(path[1, 1])
 
 
-@pytest.mark.parametrize("values, log", [
-    *itertools.product([[2.0], [1, NONE, 2], [0, 1, 2], [None, 1, 2], [NONE, 1, NONE]], [False, True]),
-    ([NONE], False), ([NONE, NONE, NONE], False), ([0, 0, 0], False),  # a logarithm has no place for these
-])
+@pytest.mark.parametrize(
+    "values, log",
+    [
+        *itertools.product([[2.0], [1, NONE, 2], [0, 1, 2], [None, 1, 2], [NONE, 1, NONE]], [False, True]),
+        ([NONE], False),
+        ([NONE, NONE, NONE], False),
+        ([0, 0, 0], False),  # a logarithm has no place for these
+    ],
+)
 @pytest.mark.parametrize("with_errors", [False, True])
 def test_profiles_of_odd_values(values, log, with_errors):
     layers = [f"layer {i}" for i in range(len(values))]
-    ax = plots.layer_profile(layers, {"a": values}, "a", log=log, chance=0.1,
-                             errors={"a": np.full(len(values), 3)} if with_errors else None)
+    ax = plots.layer_profile(
+        layers, {"a": values}, "a", log=log, chance=0.1, errors={"a": np.full(len(values), 3)} if with_errors else None
+    )
     assert ax.get_yscale() == ("log" if log else "linear")
     assert len(ax.get_xticks()) == len(values)
 
@@ -114,15 +124,23 @@ def topography(heights, saddles, labels=(0,), points=None) -> Topography:
     c = len(heights)
     pairs = np.array([(a, b) for a in range(c) for b in range(a) if not np.isnan(saddles[a][b])], int).reshape(-1, 2)
     points = np.full((c, c), c) if points is None else points
-    return Topography(np.array(labels), np.arange(c), np.array(heights, float), pairs, points[tuple(pairs.T)],
-                      np.array(saddles, float)[tuple(pairs.T)], -5.0)
+    return Topography(
+        np.array(labels),
+        np.arange(c),
+        np.array(heights, float),
+        pairs,
+        points[tuple(pairs.T)],
+        np.array(saddles, float)[tuple(pairs.T)],
+        -5.0,
+    )
 
 
 def test_bars_reach_from_the_highest_saddle_to_the_top():
     found = topography([9, 7, 6], np.array([[NONE, 4, 5], [4, NONE, NONE], [5, NONE, NONE]]))
     ax = plots.peak_bars(found)
-    np.testing.assert_allclose([(bar.get_y(), bar.get_y() + bar.get_height()) for bar in ax.patches],
-                               [(5, 9), (4, 7), (5, 6)])
+    np.testing.assert_allclose(
+        [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in ax.patches], [(5, 9), (4, 7), (5, 6)]
+    )
 
 
 def test_bars_of_one_peak_of_none_that_touch_and_of_many():
@@ -146,7 +164,7 @@ def test_landscapes(case):
     ax = plots.landscape(x, found)
     drawn = np.concatenate([dots.get_offsets() for dots in ax.collections])
     assert len(drawn) == 400  # halo and clusters, each point once
-    tops, = [line for line in ax.lines if line.get_marker() == "^"]
+    (tops,) = [line for line in ax.lines if line.get_marker() == "^"]
     np.testing.assert_allclose(np.column_stack(tops.get_data()), x[found.peaks])
     crosses = np.array([np.column_stack(line.get_data())[0] for line in ax.lines if line.get_marker() == "X"])
     pairs = np.argwhere(np.triu(found.saddle_points >= 0))
@@ -179,8 +197,11 @@ def test_facing_trees_put_each_name_at_its_leaf(count):
     assert left.get_xlim()[1] == right.get_xlim()[0] == 0
 
     for ax, tree, side in ((left, trees[0], "right"), (right, trees[1], "left")):
-        texts = {text.get_text(): middle.transData.transform(text.get_position())[1] for text in middle.texts
-                 if text.get_ha() == side}
+        texts = {
+            text.get_text(): middle.transData.transform(text.get_position())[1]
+            for text in middle.texts
+            if text.get_ha() == side
+        }
         np.testing.assert_allclose([texts[name] for name in names], leaf_heights(ax, tree), atol=0.5)
     # And the line of a thing goes from its one name to the other.
     for i, line in enumerate(middle.lines):
@@ -196,8 +217,9 @@ def test_the_first_leaves_to_join_are_neighbours():
     where = {text.get_text(): text.get_position()[1] for text in figure.axes[1].texts}
     assert abs(where["a"] - where["c"]) == 10
     # The lowest join of the drawing, the one nearest to the names, spans just those two.
-    lowest = min((link for part in figure.axes[0].collections for link in part.get_segments()),
-                 key=lambda link: link[:, 0].max())
+    lowest = min(
+        (link for part in figure.axes[0].collections for link in part.get_segments()), key=lambda link: link[:, 0].max()
+    )
     assert sorted({float(y) for x, y in lowest}) == sorted([where["a"], where["c"]])
 
 
@@ -212,8 +234,15 @@ def chain(labels, tops, passes, floor=0.0) -> Topography:
     """Peaks in a row, each joined to the next by one pass, unless that is NaN."""
     joined = [i for i, height in enumerate(passes) if np.isfinite(height)]
     pairs = np.array([(i, i + 1) for i in joined], dtype=int).reshape(-1, 2)
-    return Topography(np.asarray(labels), np.arange(len(tops)), np.array(tops, float), pairs,
-                      np.zeros(len(joined), int), np.array(passes, float)[joined], floor)
+    return Topography(
+        np.asarray(labels),
+        np.arange(len(tops)),
+        np.array(tops, float),
+        pairs,
+        np.zeros(len(joined), int),
+        np.array(passes, float)[joined],
+        floor,
+    )
 
 
 def test_a_skyline_has_mountains_as_wide_as_they_have_points_and_their_passes_between():
@@ -235,8 +264,7 @@ def test_a_skyline_has_mountains_as_wide_as_they_have_points_and_their_passes_be
 def test_each_mountain_of_a_skyline_has_its_own_colour():
     ax = plots.skyline(chain([0] * 5 + [1] * 3 + [2] * 2, [9, 8, 7], [6, 2]), ["red", "green", "blue"])
     colours = {tuple(fill.get_facecolor()[0]): fill.get_paths()[0].vertices[:, 1].max() for fill in ax.collections}
-    assert colours == {matplotlib.colors.to_rgba(name): top for name, top in
-                       (("red", 9), ("green", 8), ("blue", 7))}
+    assert colours == {matplotlib.colors.to_rgba(name): top for name, top in (("red", 9), ("green", 8), ("blue", 7))}
 
 
 def test_a_skyline_of_one_peak_and_of_peaks_that_do_not_touch():

@@ -7,7 +7,7 @@ import io
 import pytest
 import tqdm.auto
 
-from nbutils import progress
+from nbutils import _progress as progress
 
 
 @pytest.mark.parametrize(("setting", "shown"), [("", True), ("1", False)])

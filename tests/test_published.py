@@ -20,11 +20,12 @@ import threading
 import numpy as np
 import pytest
 
-from nbutils import ledger, planted, published
-from nbutils.datasets import paper_columns, paper_table, sha256
+from nbutils._files import sha256
 from nbutils.neighbors import knn_graph
-from nbutils.planted import SMALL
-from nbutils.published import ARCHIVE, CHECKPOINTS, FOLDER, NOTE, PAPER, PLANTED, Layout
+from nbutils.paper import ledger, planted, published
+from nbutils.paper.planted import SMALL
+from nbutils.paper.published import ARCHIVE, CHECKPOINTS, FOLDER, NOTE, PAPER, PLANTED, Layout
+from nbutils.paper.table import paper_columns, paper_table
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,7 @@ def found_beside(archive):
 
 # --- what the rows are
 
+
 def test_layout_of_the_paper():
     assert (PAPER.n, PAPER.categories) == (90_000, 300)
     np.testing.assert_array_equal(PAPER.labels, np.arange(90_000) // 300)
@@ -62,6 +64,7 @@ def test_layout_of_the_paper():
 
 
 # --- a sound archive
+
 
 def test_archive_is_opened_one_layer_at_a_time(archive, capsys):
     atlas = published.open_graphs(archive, SMALL)
@@ -141,6 +144,7 @@ def test_nothing_there(tmp_path):
 
 # --- damaged archives
 
+
 def rewrite(archive, change):
     """The archive with its members {name: bytes or TarInfo} changed."""
     with tarfile.open(archive) as tar:
@@ -177,7 +181,9 @@ def members(change):
 DAMAGED = "is truncated or damaged"
 UNSAFE = "is not safe to unpack"
 DAMAGES = {
-    "cut early": (cut(0.3), DAMAGED), "cut late": (cut(0.999), DAMAGED), "empty": (cut(0), DAMAGED),
+    "cut early": (cut(0.3), DAMAGED),
+    "cut late": (cut(0.999), DAMAGED),
+    "empty": (cut(0), DAMAGED),
     "last bytes lost": (lambda a: a.write_bytes(a.read_bytes()[:-4]), DAMAGED),
     "a byte changed": (flip, DAMAGED),
     "a page of HTML": (lambda a: a.write_text("<html>Please prove that you are human</html>"), DAMAGED),
@@ -266,13 +272,16 @@ def test_unpacking_that_was_interrupted_starts_over(archive, monkeypatch):
 
 # --- damaged layers
 
+
 def replace(key, change):
     """Change one array of layer 10."""
+
     def damage(path):
         with np.load(path) as stored:
             arrays = dict(stored)
         arrays[key] = change(arrays[key])
         np.savez(path, **arrays)
+
     return damage
 
 
@@ -280,6 +289,7 @@ def put(row, column, value):
     def change(array):
         array[row, column] = value
         return array
+
     return change
 
 
@@ -349,9 +359,11 @@ def test_other_number_types(folder):
 
 # --- the download
 
+
 @pytest.fixture
 def served(sound):
     """An address where the archive can be had; `lies` makes the server promise more bytes than it sends."""
+
     class Server(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args):
             pass
@@ -361,8 +373,7 @@ def served(sound):
                 value = str(int(value) + 1000)
             super().send_header(key, value)
 
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Server, directory=str(sound.parent)))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Server, directory=str(sound.parent)))
     server.lies = False
     server.url = f"http://127.0.0.1:{server.server_port}/{ARCHIVE}"
     thread = threading.Thread(target=server.serve_forever)
@@ -402,7 +413,7 @@ def test_download_from_nowhere(served, tmp_path, url):
 
 KILLED = """
 import os, signal, sys
-from nbutils import ledger, planted, published
+from nbutils.paper import ledger, planted, published
 left, do = [3], ledger.analyse_layer
 def kill_at_the_fourth(*a):
     left[0] -= 1
@@ -416,8 +427,11 @@ ledger.analyse(published.open_graphs(sys.argv[1], planted.SMALL))
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_analysis_that_was_killed_goes_on(folder, monkeypatch):
-    killed = subprocess.run([sys.executable, "-c", KILLED, folder], capture_output=True,
-                            env={**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"})
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, folder],
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"},
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert list(json.loads((folder / ledger.KEPT).read_text())) == ["0", "1", "10"]
     do, done = ledger.analyse_layer, []
@@ -472,8 +486,15 @@ def test_pages_say_what_they_rest_on(archive):
 def test_verdicts():
     exactly = ledger.ledger(paper_table())
     assert {row["verdict"] for row in exactly} == {"reproduced"}
-    off = [{**row, "peaks": row["peaks"] + 1, "dimension_99": row["dimension_99"] + 0.4,
-            "ari_classes": row["ari_classes"] - 0.001} for row in paper_table()]
+    off = [
+        {
+            **row,
+            "peaks": row["peaks"] + 1,
+            "dimension_99": row["dimension_99"] + 0.4,
+            "ari_classes": row["ari_classes"] - 0.001,
+        }
+        for row in paper_table()
+    ]
     verdicts = {row["column"]: row["verdict"] for row in ledger.ledger(off)}
     assert verdicts["peaks"] == "differs by +1" and verdicts["ari_classes"] == "differs by -0.001"
     assert {verdicts[key] for key in ("dimension_99", "peaks_90", "overlap_labels")} == {"reproduced"}

@@ -9,7 +9,9 @@ import pytest
 import torch
 from test_atlas import draw, network
 
-from nbutils import datasets, models, photographs, scales
+from nbutils import scales
+from nbutils.atlas import load_atlas
+from nbutils.extraction import models, photographs
 
 
 def test_the_atlas_needs_nothing(tmp_path):
@@ -42,7 +44,7 @@ def test_a_folder_and_a_network_of_ones_own(tmp_path):
     choice = scales.choose(folder, network(), folder=tmp_path / "my")
     assert choice.name == "holiday" and choice.images.class_names == ("blue", "green", "red")
     made = dataclasses.replace(choice, k=4).build(device="cpu")
-    assert datasets.load_atlas(tmp_path / "my" / made.name).layers == tuple(network().layers)
+    assert load_atlas(tmp_path / "my" / made.name).layers == tuple(network().layers)
 
 
 def test_the_paper_scale_takes_its_share_of_imagenet(tmp_path, monkeypatch):
@@ -77,8 +79,10 @@ def gigabytes(name, images, weights="random"):
     return sum(2 * images * np.prod(shape) for shape in shapes.values()) / 1e9
 
 
-@pytest.mark.parametrize("scale, network, images", [
-    ("photographs", "efficientnet_lite0", photographs.SOURCES["caltech101"].images), ("paper", "resnet152", 90_000)])
+@pytest.mark.parametrize(
+    "scale, network, images",
+    [("photographs", "efficientnet_lite0", photographs.SOURCES["caltech101"].images), ("paper", "resnet152", 90_000)],
+)
 def test_the_disk_that_is_announced_is_what_the_activations_take(scale, network, images):
     announced = float(scales.SCALES[scale].takes.split(" GB of disk")[0].split()[-1])
     needed = gigabytes(network, images)

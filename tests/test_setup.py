@@ -15,7 +15,7 @@ import pytest
 import repository
 from packaging.requirements import Requirement
 
-FAKE_PIP = '''\
+FAKE_PIP = """\
 import json, pathlib, sys
 words = sys.argv[1:]
 if "list" in words:
@@ -23,7 +23,7 @@ if "list" in words:
 else:
     words.append(pathlib.Path(words[words.index("--constraint") + 1]).read_text())
     pathlib.Path(__file__).with_name("asked.json").write_text(json.dumps(words))
-'''
+"""
 
 
 def test_lock_names_no_place_and_holds_all_that_is_asked_for(root):
@@ -44,8 +44,14 @@ def test_a_change_in_code_or_data_runs_the_notebooks_again(changed, root):
     if not (root / changed).exists():
         pytest.skip(f"{changed} does not exist yet")
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
-    plan = subprocess.run(["make", "--dry-run", f"--what-if={changed}", "book"], cwd=root, env=clean,
-                          capture_output=True, text=True, check=True).stdout
+    plan = subprocess.run(
+        ["make", "--dry-run", f"--what-if={changed}", "book"],
+        cwd=root,
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert "rm -rf _build/.jupyter_cache" in plan
     assert "jupyter-book build" in plan
 
@@ -82,8 +88,13 @@ def bare_python(tmp_path):
     (tmp_path / "work").mkdir()
 
     def run(code):
-        return subprocess.run([tmp_path / "bare/bin/python", "-c", code], cwd=tmp_path / "work", capture_output=True,
-                              text=True, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path / "fake")})
+        return subprocess.run(
+            [tmp_path / "bare/bin/python", "-c", code],
+            cwd=tmp_path / "work",
+            capture_output=True,
+            text=True,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path / "fake")},
+        )
 
     return run
 

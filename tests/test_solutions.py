@@ -24,6 +24,9 @@ def test_solutions_pass_their_checks(path, monkeypatch):
         notebook.cells.insert(exercise.check, nbformat.v4.new_code_cell(exercise.solution))
     place = {"metadata": {"path": str(CHAPTERS)}}
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place).execute()
-    failed = [f"{cell.source}\n -> {text or 'nothing shown'}" for cell in checks
-              if "✓" not in (text := shown(cell)) or "✗" in text or "○" in text]
+    failed = [
+        f"{cell.source}\n -> {text or 'nothing shown'}"
+        for cell in checks
+        if "✓" not in (text := shown(cell)) or "✗" in text or "○" in text
+    ]
     assert not failed, "\n".join(failed)

@@ -50,8 +50,12 @@ KINDS = {
 NO_SYNSET = "garfield snoopy yin_yang"
 
 # One thing photographed in two ways.
-SHARED = [{"Faces", "Faces_easy"}, {"cougar_body", "cougar_face"}, {"crocodile", "crocodile_head"},
-          {"flamingo", "flamingo_head"}]
+SHARED = [
+    {"Faces", "Faces_easy"},
+    {"cougar_body", "cougar_face"},
+    {"crocodile", "crocodile_head"},
+    {"flamingo", "flamingo_head"},
+]
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +87,9 @@ def test_each_category_is_of_the_kind_that_its_photographs_show(rows, graph, kin
 def test_the_animals_are_those_and_nothing_else(rows, graph):
     kinds = ("mammal", "bird", "reptile", "fish", "arthropod", "mollusk", "echinoderm")
     expected = set(" ".join(members for kind, members in KINDS.items() if kind.split()[1] in kinds).split())
-    assert expected == {row["category"] for row in rows
-                        if row["synset"] and wordnet.is_a(graph, row["synset"], "n00015388")}
+    assert expected == {
+        row["category"] for row in rows if row["synset"] and wordnet.is_a(graph, row["synset"], "n00015388")
+    }
 
 
 def test_the_name_is_the_first_word_of_the_synset(rows, graph):
@@ -108,6 +113,7 @@ def test_only_views_of_one_thing_share_a_synset(rows):
 
 def test_a_word_other_than_the_folder_is_explained(rows, graph):
     """Where no word of the synset resembles the category, a reader needs the reason."""
+
     def letters(text: str) -> str:
         return "".join(filter(str.isalpha, text.lower()))
 

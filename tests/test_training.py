@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from nbutils import training
-from nbutils.activations import recording
-from nbutils.datasets import draw, load_things
-from nbutils.training import label_sets, load, predict, saved_epochs, small_network, train
+from nbutils.extraction.activations import recording
+from nbutils.smallworld import training
+from nbutils.smallworld.drawing import draw
+from nbutils.smallworld.things import load_things
+from nbutils.smallworld.training import label_sets, load, predict, saved_epochs, small_network, train
 
 RUNS = ("things", "families", "left out", "random")
 
@@ -31,6 +32,7 @@ def new():
 
 
 # --- training
+
 
 def test_learns_in_a_few_steps(three):
     seen, new = three
@@ -72,10 +74,13 @@ def test_watch_sees_every_batch_in_evaluation_mode(three):
     assert epochs == pytest.approx(np.arange(10) / 6) and len(losses) == 9 and not model.training
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"labels": [0, 1]}, "labels has 2 entries for 128 images"),
-    ({"batch_size": 500}, "images has 128 entries, less than one batch"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"labels": [0, 1]}, "labels has 2 entries for 128 images"),
+        ({"batch_size": 500}, "images has 128 entries, less than one batch"),
+    ],
+)
 def test_bad_arguments_are_named(three, change, message):
     seen, _ = three
     arguments = {"images": seen.tensors()[:128], "labels": seen.labels[:128], "device": "cpu", **change}
@@ -90,6 +95,7 @@ def test_a_loss_that_explodes_stops_the_training():
 
 
 # --- the network
+
 
 def test_layers_are_in_the_order_of_the_forward_pass(new):
     network = small_network("abc")
@@ -110,12 +116,16 @@ def test_transform_is_that_of_drawings(new):
 
 # --- the weights that ship with the book
 
+
 @pytest.mark.parametrize("run", RUNS)
 def test_every_file_is_the_one_described(run):
     for epoch in saved_epochs(run):
         load(run, epoch)
-    files = {saved["file"] for described in json.loads(training.WEIGHTS.read_text())["runs"].values()
-             for saved in described["saved"]}
+    files = {
+        saved["file"]
+        for described in json.loads(training.WEIGHTS.read_text())["runs"].values()
+        for saved in described["saved"]
+    }
     assert files == {path.name for path in training.WEIGHTS.parent.glob("*.pt")}
 
 
@@ -130,8 +140,9 @@ def test_weights_are_small():
 
 
 def test_it_knows_new_pictures(new):
-    accuracy = [(predict(load("things", epoch).model, new.tensors()) == new.labels).mean()
-                for epoch in (0, 1, training.EPOCHS)]
+    accuracy = [
+        (predict(load("things", epoch).model, new.tensors()) == new.labels).mean() for epoch in (0, 1, training.EPOCHS)
+    ]
     assert accuracy[0] < 0.1 and accuracy[0] < accuracy[1] < accuracy[2] and accuracy[2] > 0.85
 
 

@@ -12,8 +12,9 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from nbutils import peaks, widgets
-from nbutils.widgets import flipbook, show_source
+from nbutils import peaks
+from nbutils.book import widgets
+from nbutils.book.widgets import flipbook, show_source
 
 matplotlib.use("Agg")
 
@@ -49,7 +50,7 @@ def test_a_flipbook_is_one_slider_over_labelled_pictures(shown):
     assert [span.text for span in spans] == LABELS
     assert [span.has_attr("hidden") for span in spans] == [False, True, True]
 
-    slider, = page.find_all("input")
+    (slider,) = page.find_all("input")
     assert (slider["type"], slider["min"], slider["max"], slider["value"]) == ("range", "0", "2", "0")
     assert slider["aria-valuetext"] == LABELS[0]
     assert page.label["for"] == slider["id"]
@@ -135,6 +136,7 @@ def test_moving_the_slider_turns_the_page(browser, shown):
 
 # Functions to show. What they do does not matter; how they are documented does.
 
+
 def with_docstring(a: str = """not the docstring"""):
     """Say hello.
 
@@ -145,7 +147,7 @@ def with_docstring(a: str = """not the docstring"""):
 
 
 def with_single_quotes(a):
-    '''Say hello.'''
+    """Say hello."""
     return a + """ and this stays"""
 
 
@@ -168,7 +170,9 @@ def nothing_else():
     """Say hello."""
 
 
-def on_one_line(a): "Say hello."; return a  # noqa: E702
+def on_one_line(a):
+    "Say hello."
+    return a
 
 
 def same(function):
@@ -198,19 +202,25 @@ class Heir(Base):
         return """an inherited docstring is none"""
 
 
-@pytest.mark.parametrize("function, source", [
-    (with_docstring, 'def with_docstring(a: str = """not the docstring"""):\n    text = """a string that stays"""\n'
-                     '    return a + text  # a comment that stays'),
-    (with_single_quotes, 'def with_single_quotes(a):\n    return a + """ and this stays"""'),
-    (with_one_line, "def with_one_line(a):\n    return a"),
-    (raw, "def raw(a):\n    return a"),
-    (with_none, 'def with_none(a):\n    text = """a string that stays"""\n    return a + text'),
-    (nothing_else, 'def nothing_else():\n    """Say hello."""'),
-    (on_one_line, 'def on_one_line(a): "Say hello."; return a  # noqa: E702'),
-    (decorated, "@same\ndef decorated(\n    a,\n):\n    return a"),
-    (Base.method, "def method(self):\n    return 1"),
-    (Heir.method, 'def method(self):\n    return """an inherited docstring is none"""'),
-])
+@pytest.mark.parametrize(
+    "function, source",
+    [
+        (
+            with_docstring,
+            'def with_docstring(a: str = """not the docstring"""):\n    text = """a string that stays"""\n'
+            "    return a + text  # a comment that stays",
+        ),
+        (with_single_quotes, 'def with_single_quotes(a):\n    return a + """ and this stays"""'),
+        (with_one_line, "def with_one_line(a):\n    return a"),
+        (raw, "def raw(a):\n    return a"),
+        (with_none, 'def with_none(a):\n    text = """a string that stays"""\n    return a + text'),
+        (nothing_else, 'def nothing_else():\n    """Say hello."""'),
+        (on_one_line, 'def on_one_line(a): "Say hello."; return a  # noqa: E702'),
+        (decorated, "@same\ndef decorated(\n    a,\n):\n    return a"),
+        (Base.method, "def method(self):\n    return 1"),
+        (Heir.method, 'def method(self):\n    return """an inherited docstring is none"""'),
+    ],
+)
 def test_source_without_its_docstring(shown, function, source):
     show_source(function)
     title, code = shown[0].data.split("\n\n", 1)

@@ -53,8 +53,10 @@ def test_all_hangs_from_one_root(graph):
 
 
 def test_names_are_words_with_spaces(graph):
-    assert graph.nodes["n02071294"] == {"name": "killer whale", "words": (
-        "killer whale", "killer", "orca", "grampus", "sea wolf", "Orcinus orca")}
+    assert graph.nodes["n02071294"] == {
+        "name": "killer whale",
+        "words": ("killer whale", "killer", "orca", "grampus", "sea wolf", "Orcinus orca"),
+    }
 
 
 def test_nothing_ships_that_is_not_above_a_category(graph):
@@ -69,7 +71,13 @@ def test_imagenet_has_its_thousand_classes_in_order(graph):
     assert all(graph.has_node(a) for a in ids)
     # Known from the outputs of any ImageNet classifier.
     assert {i: graph.nodes[ids[i]]["name"] for i in (0, 134, 251, 281, 517, 999)} == {
-        0: "tench", 134: "crane", 251: "dalmatian", 281: "tabby", 517: "crane", 999: "toilet tissue"}
+        0: "tench",
+        134: "crane",
+        251: "dalmatian",
+        281: "tabby",
+        517: "crane",
+        999: "toilet tissue",
+    }
     assert is_a(graph, ids[134], ANIMAL) and is_a(graph, ids[517], ARTIFACT)
 
 
@@ -160,8 +168,13 @@ def test_two_hypernyms_give_the_shortest_path_and_the_deepest_meeting(kite):
 def test_the_tree_keeps_the_given_and_where_they_meet(graph):
     tree = hypernym_tree(graph, [DALMATIAN, TABBY, CAT, CHAIR, DALMATIAN])
     whole = lowest_common_hypernym(graph, DOG, CHAIR)
-    assert set(tree.edges) == {(TABBY, CAT), (CAT, CARNIVORE), (DALMATIAN, CARNIVORE),
-                               (CARNIVORE, whole), (CHAIR, whole)}
+    assert set(tree.edges) == {
+        (TABBY, CAT),
+        (CAT, CARNIVORE),
+        (DALMATIAN, CARNIVORE),
+        (CARNIVORE, whole),
+        (CHAIR, whole),
+    }
     assert {node for node in tree if tree.nodes[node]["given"]} == {DALMATIAN, TABBY, CAT, CHAIR}
     assert tree.nodes[CARNIVORE] == {**graph.nodes[CARNIVORE], "depth": depth(graph, CARNIVORE), "given": False}
 
@@ -194,11 +207,19 @@ def test_the_tree_of_one_synset_is_that_synset(graph):
 # Bad input
 
 
-@pytest.mark.parametrize("call", [
-    lambda g, a: path_distance(g, DOG, a), lambda g, a: path_distances(g, [DOG, a]), lambda g, a: wu_palmer(g, a, DOG),
-    lambda g, a: hypernym_tree(g, [DOG, a]), lambda g, a: hypernym_distances(g, [DOG, a]),
-    lambda g, a: is_a(g, a, DOG), lambda g, a: is_a(g, DOG, a), depth,
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda g, a: path_distance(g, DOG, a),
+        lambda g, a: path_distances(g, [DOG, a]),
+        lambda g, a: wu_palmer(g, a, DOG),
+        lambda g, a: hypernym_tree(g, [DOG, a]),
+        lambda g, a: hypernym_distances(g, [DOG, a]),
+        lambda g, a: is_a(g, a, DOG),
+        lambda g, a: is_a(g, DOG, a),
+        depth,
+    ],
+)
 @pytest.mark.parametrize("bad", ["n99999999", "dog", None])
 def test_an_unknown_id_is_named_with_the_remedy(graph, call, bad):
     with pytest.raises(KeyError, match=rf"{bad!r}.*make_wordnet"):
@@ -222,8 +243,14 @@ def test_separate_roots_are_refused():
         hypernym_tree(forest, ["a", "b"])
 
 
-@pytest.mark.parametrize("damage", [lambda text: text[:text.index("\nn01317541")] + "\n", lambda text: "",
-                                    lambda text: text.replace("entity\t\t", f"entity\t{DOG}\t")])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: text.index("\nn01317541")] + "\n",
+        lambda text: "",
+        lambda text: text.replace("entity\t\t", f"entity\t{DOG}\t"),
+    ],
+)
 def test_a_damaged_file_is_refused(tmp_path, damage):
     path = tmp_path / "wordnet.tsv"
     path.write_text(damage((DATA / "wordnet.tsv").read_text()))
@@ -309,8 +336,10 @@ def test_wu_palmer_is_nltks(full, reader, pairs):
         one, two = synset(reader, a), synset(reader, b)
         meet = synset(reader, lowest_common_hypernym(full, a, b))
         steps = sum(min(steps for above, steps in s.hypernym_distances() if above == meet) for s in (one, two))
-        if (one.lowest_common_hypernyms(two, use_min_depth=True) == [meet]
-                and one.shortest_path_distance(meet) + two.shortest_path_distance(meet) == steps):
+        if (
+            one.lowest_common_hypernyms(two, use_min_depth=True) == [meet]
+            and one.shortest_path_distance(meet) + two.shortest_path_distance(meet) == steps
+        ):
             assert wu_palmer(full, a, b) == pytest.approx(one.wup_similarity(two)), (a, b)
             compared += 1
     assert compared > 0.9 * len(pairs)

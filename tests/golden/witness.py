@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from nbutils.density import Density
-from nbutils.neighbors import NeighborGraph, knn_graph
+from nbutils.graph import NeighborGraph
+from nbutils.neighbors import knn_graph
 from nbutils.peaks import Topography
 
 GRID, K, MAXK, Z = 2**16, 30, 100, 1.65

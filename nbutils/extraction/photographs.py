@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+
+from .._files import make_folder_atomically
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 TINY_IMAGENET = ("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de")  # its MD5
@@ -31,14 +32,21 @@ class Source:
 
 
 SOURCES = {
-    "drawn": Source("pictures of the small world, drawn on the spot", 3300, 33, 0, 20),
     "caltech101": Source("Caltech-101 through torchvision (CC BY 4.0)", 8677, 101, 140, 500, ("BACKGROUND_Google",)),
-    "tiny-imagenet": Source("Tiny ImageNet, 64 x 64 pixels (research only)", 100_000, 200, 250, 1000)}
+    "tiny-imagenet": Source("Tiny ImageNet, 64 x 64 pixels (research only)", 100_000, 200, 250, 1000),
+}
 
 
-def photographs(source: str | os.PathLike, transform: Callable[[Image.Image], torch.Tensor], *,
-                root: str | os.PathLike = "photographs", categories: int | Sequence[str] | None = None,
-                per_category: int | None = None, seed: int = 0, exclude: Sequence[str] = ()) -> ImageFolder:
+def photographs(
+    source: str | os.PathLike,
+    transform: Callable[[Image.Image], torch.Tensor],
+    *,
+    root: str | os.PathLike = "photographs",
+    categories: int | Sequence[str] | None = None,
+    per_category: int | None = None,
+    seed: int = 0,
+    exclude: Sequence[str] = (),
+) -> ImageFolder:
     """Images by name, or those of a folder; ImageNet is the folder ``train`` of its standard layout.
 
     Parameters
@@ -58,27 +66,15 @@ def photographs(source: str | os.PathLike, transform: Callable[[Image.Image], to
     """
     folder, known = Path(source), SOURCES.get(str(source))
     if known:
-        folder = {"drawn": _drawn, "caltech101": _caltech101, "tiny-imagenet": _tiny_imagenet}[str(source)](Path(root))
+        folder = {"caltech101": _caltech101, "tiny-imagenet": _tiny_imagenet}[str(source)](Path(root))
         exclude = (*known.exclude, *exclude)
     elif not folder.is_dir():
-        raise FileNotFoundError(f"source={str(source)!r} is no folder, and none of {list(SOURCES)}: for ImageNet give "
-                                "the folder that holds n01440764 and its like")
+        raise FileNotFoundError(
+            f"source={str(source)!r} is no folder, and none of {list(SOURCES)}: for ImageNet give "
+            "the folder that holds n01440764 and its like"
+        )
     found = ImageFolder(folder, transform, exclude)
     return found if categories is None and per_category is None else found.choose(categories, per_category, seed)
-
-
-def _drawn(root: Path) -> Path:
-    from .datasets import draw, load_things
-
-    def make(folder: Path) -> None:
-        things = load_things()
-        pictures = draw(things, 3300, seed=9)
-        for thing in things:
-            (folder / thing.name).mkdir()
-        for i, (pixels, label) in enumerate(zip(pictures.images, pictures.labels, strict=True)):
-            Image.fromarray(pixels).save(folder / things[label].name / f"{i:04}.png")
-
-    return _whole_or_not(root / "drawn", make)
 
 
 def _caltech101(root: Path) -> Path:
@@ -88,8 +84,10 @@ def _caltech101(root: Path) -> Path:
         Caltech101(str(folder), download=True)  # which checks an MD5 of its own
         shutil.move(folder / "caltech101" / "101_ObjectCategories", folder / "101_ObjectCategories")
 
-    return _whole_or_not(root / "caltech101", make, "https://data.caltech.edu/records/mzrjq-6wc02",
-                         "101_ObjectCategories") / "101_ObjectCategories"
+    return (
+        _fetched(root / "caltech101", make, "https://data.caltech.edu/records/mzrjq-6wc02", "101_ObjectCategories")
+        / "101_ObjectCategories"
+    )
 
 
 def _tiny_imagenet(root: Path) -> Path:
@@ -99,26 +97,25 @@ def _tiny_imagenet(root: Path) -> Path:
         url, md5 = TINY_IMAGENET
         download_and_extract_archive(url, str(folder), md5=md5, remove_finished=True)
 
-    return _whole_or_not(root / "tiny-imagenet", make, TINY_IMAGENET[0],
-                         "tiny-imagenet-200/train") / "tiny-imagenet-200" / "train"
+    return (
+        _fetched(root / "tiny-imagenet", make, TINY_IMAGENET[0], "tiny-imagenet-200/train")
+        / "tiny-imagenet-200"
+        / "train"
+    )
 
 
-def _whole_or_not(folder: Path, make: Callable[[Path], None], url: str = "", inside: str = "") -> Path:
-    """`folder`, made by `make` beside its place and then moved there, unless it is there."""
+def _fetched(folder: Path, make: Callable[[Path], None], url: str, inside: str) -> Path:
+    """`folder`, filled by `make` unless it is there already."""
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
-        made = Path(place) / folder.name
-        made.mkdir()
+    with make_folder_atomically(folder) as part:
         try:
-            make(made)
+            make(part)
         except (OSError, RuntimeError) as error:  # torchvision raises the latter for a file that is not as published
-            if not url:
-                raise
-            raise ConnectionError(f"{folder.name} could not be fetched ({error}). Try again with a connection, or get "
-                                  f"it from {url} in another way and unpack it to {folder / inside}") from error
-        os.replace(made, folder)
+            raise ConnectionError(
+                f"{folder.name} could not be fetched ({error}). Try again with a connection, or get "
+                f"it from {url} in another way and unpack it to {folder / inside}"
+            ) from error
     return folder
 
 
@@ -134,18 +131,23 @@ class ImageFolder(torch.utils.data.Dataset):
         If `root` has no folders with images in them.
     """
 
-    def __init__(self, root: str | os.PathLike, transform: Callable[[Image.Image], torch.Tensor],
-                 exclude: Sequence[str] = ()):
+    def __init__(
+        self, root: str | os.PathLike, transform: Callable[[Image.Image], torch.Tensor], exclude: Sequence[str] = ()
+    ):
         self.root, self.transform = Path(root), transform
         if isinstance(exclude, str):
             raise TypeError(f"exclude must be a list of categories: write [{exclude!r}]")
-        found = {folder.name: _visible(folder, _is_image) or _visible(folder / "images", _is_image)
-                 for folder in _visible(self.root, Path.is_dir) if folder.name not in exclude}
+        found = {
+            folder.name: _visible(folder, _is_image) or _visible(folder / "images", _is_image)
+            for folder in _visible(self.root, Path.is_dir)
+            if folder.name not in exclude
+        }
         found = {name: paths for name, paths in found.items() if paths}
         if not found:
             there = " (its folder train has such folders)" if (self.root / "train").is_dir() else ""
-            raise FileNotFoundError(f"root={str(root)!r} has no folders of images: expected "
-                                    f"root/<category>/<image>{there}")
+            raise FileNotFoundError(
+                f"root={str(root)!r} has no folders of images: expected root/<category>/<image>{there}"
+            )
         self.class_names = tuple(found)
         self.paths = [path for paths in found.values() for path in paths]
         self.files = [path.relative_to(self.root).as_posix() for path in self.paths]
@@ -161,8 +163,9 @@ class ImageFolder(torch.utils.data.Dataset):
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises on damaged files
             raise ValueError(f"{self.files[i]} is not a readable image ({error}): remove or replace it") from error
 
-    def choose(self, categories: int | Sequence[str] | None = None, per_category: int | None = None,
-               seed: int = 0) -> ImageFolder:
+    def choose(
+        self, categories: int | Sequence[str] | None = None, per_category: int | None = None, seed: int = 0
+    ) -> ImageFolder:
         """Some of the categories, and the same number of images of each, drawn by lot and kept in order.
 
         Parameters
@@ -181,18 +184,23 @@ class ImageFolder(torch.utils.data.Dataset):
             enough = np.flatnonzero(size >= least)
             wanted = len(size) if categories is None else categories
             if not 1 <= wanted <= len(enough):
-                raise ValueError(f"categories={categories}: of {len(size)} categories in {self.root} only "
-                                 f"{len(enough)} have {least} images; ask for fewer")
+                raise ValueError(
+                    f"categories={categories}: of {len(size)} categories in {self.root} only "
+                    f"{len(enough)} have {least} images; ask for fewer"
+                )
             chosen = np.sort(rng.choice(enough, wanted, replace=False))
         else:
             if unknown := [name for name in categories if name not in self.class_names]:
                 raise ValueError(f"categories: {unknown} are not in {self.root}")
             chosen = np.array([c for c, name in enumerate(self.class_names) if name in set(categories)], int)
             if not len(chosen) or (short := size[chosen].min()) < least:
-                raise ValueError(f"per_category={per_category}: one of the categories has only "
-                                 f"{short if len(chosen) else 0} images")
-        keep = [np.sort(rng.choice(members, per_category, replace=False)) if per_category else members
-                for members in (np.flatnonzero(self.labels == c) for c in chosen)]
+                raise ValueError(
+                    f"per_category={per_category}: one of the categories has only {short if len(chosen) else 0} images"
+                )
+        keep = [
+            np.sort(rng.choice(members, per_category, replace=False)) if per_category else members
+            for members in (np.flatnonzero(self.labels == c) for c in chosen)
+        ]
         other = copy.copy(self)
         other.class_names = tuple(self.class_names[c] for c in chosen)
         other.paths, other.files = ([values[i] for rows in keep for i in rows] for values in (self.paths, self.files))
@@ -207,3 +215,25 @@ def _is_image(path: Path) -> bool:
 def _visible(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
     """What is wanted in a folder, in the same order on every system; not .ipynb_checkpoints and its like."""
     return sorted((p for p in folder.glob("*") if not p.name.startswith(".") and wanted(p)), key=lambda p: p.name)
+
+
+def sample_photographs() -> dict[str, Image.Image]:
+    """The colour photographs that scikit-image, scikit-learn and matplotlib bring along, by name."""
+    from matplotlib import cbook
+    from skimage import data as skimage
+    from sklearn.datasets import load_sample_image
+
+    with cbook.get_sample_data("grace_hopper.jpg") as file:
+        admiral = np.array(Image.open(file).convert("RGB"))
+    arrays = {
+        "cat": skimage.chelsea(),
+        "coffee": skimage.coffee(),
+        "rocket": skimage.rocket(),
+        "motorcycle": skimage.stereo_motorcycle()[0],
+        "temple": load_sample_image("china.jpg"),
+        "flower": load_sample_image("flower.jpg"),
+        "astronaut": skimage.astronaut(),
+        "admiral": admiral,
+        "clock": np.repeat(skimage.clock()[:, :, None], 3, 2),
+    }
+    return {name: Image.fromarray(array) for name, array in arrays.items()}

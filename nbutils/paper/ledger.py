@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from . import __version__
-from .datasets import Atlas, paper_columns, paper_table, sha256
-from .density import knn_density
-from .dimension import twonn
-from .neighbors import NeighborGraph
-from .overlap import label_overlap, neighborhood_overlap
-from .peaks import find_peaks
-from .progress import progress_bar
+from .. import __version__
+from .._files import sha256, write_json
+from .._progress import progress_bar
+from ..atlas import Atlas
+from ..density import knn_density
+from ..dimension import twonn
+from ..graph import NeighborGraph
+from ..overlap import label_overlap, neighborhood_overlap
+from ..peaks import find_peaks
 from .published import CHECKPOINTS, file_name
-from .store import write_json
+from .table import paper_columns, paper_table
 
 K, Z = 30, 1.65
 KEPT = "analysis.json"
@@ -30,11 +31,15 @@ def analyse_layer(graph: NeighborGraph, output: NeighborGraph, labels: np.ndarra
     landscape = find_peaks(graph, knn_density(graph, wide, K), Z)
     judged = families != "other"
     return {
-        "dimension_99": wide.value, "dimension_90": narrow.value,
-        "peaks": landscape.n_peaks, "peaks_90": find_peaks(graph, knn_density(graph, narrow, K), Z).n_peaks,
+        "dimension_99": wide.value,
+        "dimension_90": narrow.value,
+        "peaks": landscape.n_peaks,
+        "peaks_90": find_peaks(graph, knn_density(graph, narrow, K), Z).n_peaks,
         "ari_classes": float(adjusted_rand_score(labels[judged], landscape.labels[judged])),
         "ari_macro": float(adjusted_rand_score(families[judged], landscape.labels[judged])),
-        "overlap_labels": label_overlap(graph, labels, K), "overlap_output": neighborhood_overlap(graph, output, K)}
+        "overlap_labels": label_overlap(graph, labels, K),
+        "overlap_output": neighborhood_overlap(graph, output, K),
+    }
 
 
 def analyse(atlas: Atlas, keep: str | os.PathLike | None = None) -> list[dict]:
@@ -79,8 +84,15 @@ def ledger(found: list[dict] | None) -> list[dict]:
             ours = found[i][column["column"]] if found else None
             said = published[column["column"]]
             planted = bool(found) and found[i].get("planted", False)
-            rows.append({**column, "layer": CHECKPOINTS[i], "published": said, "found": ours,
-                         "verdict": "planted" if planted else verdict(said, ours, column["within"])})
+            rows.append(
+                {
+                    **column,
+                    "layer": CHECKPOINTS[i],
+                    "published": said,
+                    "found": ours,
+                    "verdict": "planted" if planted else verdict(said, ours, column["within"]),
+                }
+            )
     return rows
 
 
@@ -95,7 +107,7 @@ def made_with(paper: Atlas | None) -> str:
 
 
 def verdict(published: float, found: float | None, within: float) -> str:
-    """"not run", "reproduced" to the precision of what was published, or how far it is off."""
+    """ "not run", "reproduced" to the precision of what was published, or how far it is off."""
     if found is None:
         return "not run"
     off = found - published

@@ -1,4 +1,4 @@
-"""`extract` and `knn_graph` on the workers of a Dask client; which is why they take one.
+"""`extract` and `knn_graph` on the workers of a Dask client.
 
 Images and rows are spread in blocks. Dask gives the blocks of a worker that is lost to the others. Nothing large
 travels: all workers must see the same files, as they do on one machine and on the shared disk of a cluster.
@@ -11,22 +11,29 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
-from .activations import Remaining, best_device, forwarding
-from .blocks import Blocks, full_precision, most_rows, nearest_of_rows
-from .neighbors import NeighborGraph, as_rows, check_count, refine
-from .progress import progress_bar
-from .store import MANIFEST, open_rows, write_json
+from ._device import best_device, full_precision
+from ._files import write_json
+from ._progress import progress_bar
+from ._search import Blocks, most_rows, nearest_of_rows, refine
+from .extraction.activations import Remaining, forwarding, planned
+from .extraction.store import MANIFEST, ActivationStore, open_rows
+from .graph import NeighborGraph
+from .neighbors import as_rows, check_count
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 BLOCKS_A_THREAD = 4  # at least: few, and a lost one costs much; many, and each reads the data again
 HOOKS = threading.Lock()  # the threads of a worker share one copy of the network, and would record each other's layers
 
 
-def rows_of(n: int, client: object, most: int, multiple: int = 1, begin: int = 0) -> list[slice]:
+def rows_of(n: int, client: Client, most: int, multiple: int = 1, begin: int = 0) -> list[slice]:
     """begin ... n in blocks of `most` rows or fewer, enough of them for the threads of all workers."""
     threads = max(1, sum(client.nthreads().values()))
     size = min(most, -(-(n - begin) // (BLOCKS_A_THREAD * threads)))
@@ -34,7 +41,7 @@ def rows_of(n: int, client: object, most: int, multiple: int = 1, begin: int = 0
     return [slice(start, min(start + size, n)) for start in range(begin, n, size)]
 
 
-def spread(client: object, function: object, blocks: Sequence[slice], *arguments: object):
+def spread(client: Client, function: object, blocks: Sequence[slice], *arguments: object):
     """Block and result of ``function(block, *arguments)`` for each block, as the workers finish."""
     from distributed import as_completed
 
@@ -51,11 +58,35 @@ def spread(client: object, function: object, blocks: Sequence[slice], *arguments
 
 # --- neighbours
 
-def knn_graph_there(client: object, x: object, k: int, device: object, memory: float) -> NeighborGraph:
-    """What `knn_graph` does when it is given a client.
 
-    Each block of rows is compared with all rows: twice the products that one machine needs, which compares each pair
-    once, but nothing has to be put together at the end.
+def knn_graph(
+    client: Client,
+    x: np.memmap | str | os.PathLike,
+    k: int,
+    device: torch.device | str | None = None,
+    *,
+    memory: float = 1e9,
+) -> NeighborGraph:
+    """`neighbors.knn_graph` on the workers of a Dask client, each for blocks of rows.
+
+    The neighbours are the same, and their distances as right. Each block of rows is compared with all rows: twice the
+    products that one machine needs, which compares each pair once, but nothing has to be put together at the end. A
+    worker that is lost is made up for by the others.
+
+    Parameters
+    ----------
+    client : a ``dask.distributed.Client``.
+    x : (n, ...) a ``.npy`` file that all workers see, or a memory map of one, for instance a layer of an
+        `ActivationStore`.
+    device : of each worker; by default the best that it has.
+    memory : bytes of working memory for each block at hand.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `neighbors.knn_graph`; and if `x` is no ``.npy`` file, or only a part of one.
+    FileNotFoundError
+        If a worker cannot read `x`.
     """
     path = file_of(x)
     here = as_rows(path)
@@ -71,8 +102,9 @@ def knn_graph_there(client: object, x: object, k: int, device: object, memory: f
     return NeighborGraph(distances, indices)
 
 
-def rows_of_graph(rows: slice, path: str, described: tuple, k: int, device: str | None,
-                  memory: float) -> tuple[np.ndarray, np.ndarray]:
+def rows_of_graph(
+    rows: slice, path: str, described: tuple, k: int, device: str | None, memory: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Runs on a worker: distances and indices of the neighbours of some rows."""
     try:
         x = as_rows(path)
@@ -106,6 +138,7 @@ def file_of(x: object) -> Path:
 
 # --- activations
 
+
 @dataclass(frozen=True)
 class Job:
     """What each worker gets once. In a class of its own it is pickled; Dask would take a bare network apart."""
@@ -115,27 +148,53 @@ class Job:
     layers: Mapping[str, str]
 
 
-def extract_there(client: object, model: nn.Module, images: Sequence, layers: Mapping[str, str], out: Path, plan: dict,
-                  done: int, batch_size: int, shape: torch.Size, device: str | None) -> None:
-    """The images from `done` on, written by the workers into the files that `begin` has made."""
+def extract(
+    client: Client,
+    model: nn.Module,
+    images: Sequence,
+    layers: Mapping[str, str],
+    out: str | os.PathLike,
+    *,
+    dtype: str = "float16",
+    batch_size: int = 32,
+    device: torch.device | str | None = None,
+    autocast: str | None = None,
+) -> ActivationStore:
+    """`extraction.activations.extract` on the workers of a Dask client, each of which runs blocks of the images.
+
+    Parameters
+    ----------
+    client : a ``dask.distributed.Client``.
+    out : a folder that all workers see.
+    device : of each worker; by default the best that it has. All else as in `extraction.activations.extract`.
+
+    Raises
+    ------
+    ValueError
+        As `extraction.activations.extract`.
+    """
+    out = Path(out)
+    with planned(model, images, layers, out, dtype, device, autocast) as (_, plan, done, shape):
+        pass
     blocks = rows_of(plan["n"], client, most=32 * batch_size, multiple=batch_size, begin=done)
     # One copy for each worker: while one of them lives no copy is lost for good.
     [job] = client.scatter([Job(model.cpu(), images, dict(layers))], broadcast=True, hash=False)
     stops = {block.start: block.stop for block in blocks}
     finished = set()
     with progress_bar(total=plan["n"], initial=done, desc="activations", unit="image") as progress:
-        for block, _ in spread(client, extract_rows, blocks, job, str(out.absolute()), plan, batch_size, shape,
-                               device):
+        for block, _ in spread(client, extract_rows, blocks, job, str(out.absolute()), plan, batch_size, shape, device):
             finished.add(block.start)
             while done in finished:
                 done = stops[done]
             # What is finished beyond a gap is done again after an interruption.
             write_json(out / MANIFEST, {**plan, "done": done})
             progress.update(block.stop - block.start)
+    return ActivationStore(out)
 
 
-def extract_rows(block: slice, job: Job, out: str, plan: dict, batch_size: int, shape: torch.Size,
-                 device: str | None) -> None:
+def extract_rows(
+    block: slice, job: Job, out: str, plan: dict, batch_size: int, shape: torch.Size, device: str | None
+) -> None:
     """Runs on a worker: some of the images, into the rows of the files that are theirs."""
     arrays = {name: open_rows(Path(out), plan, name, writable=True) for name in job.layers}
     remaining = Remaining(job.images, 0, shape)

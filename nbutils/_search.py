@@ -10,26 +10,14 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from .progress import progress_bar
+from ._progress import progress_bar
 
 CACHED = 3072  # rows of a block: with more of them a processor has less use of its caches
 FEATURES = 2048  # at a time: a sum over more of them would lose digits in float32
+QUICK = 2**26  # so many differences take no time: then all distances come from them
+SAMPLE = 2**25  # so many differences tell how large rounding is
+DIGITS = 2.0**-21  # of a squared distance: where there are more, an error larger than this is not left to rounding
 FLOAT32_HOLDS = (torch.float32, torch.float16, torch.bfloat16, torch.int16, torch.int8, torch.uint8, torch.bool)
-
-
-@contextmanager
-def full_precision(device: torch.device) -> Iterator[None]:
-    """Products of float32 in float32, whatever the caller has chosen: no TF32, no autocast.
-
-    Nor inference mode, of which other threads would know nothing.
-    """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device.type, enabled=False), torch.inference_mode(False), torch.no_grad():
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def most_rows(n: int, device: torch.device, memory: float, threads: int) -> int:
@@ -105,7 +93,7 @@ class Blocks:
         """(rows, features + 2) with the last two columns left free, in the memory given."""
         # float64 data far from the origin would lose its digits if it were rounded before it is centred.
         part = self.digits(rows, cols)
-        out = memory[:len(part) * (part.shape[1] + 2)].view(len(part), -1)
+        out = memory[: len(part) * (part.shape[1] + 2)].view(len(part), -1)
         if part.device == self.device:
             torch.sub(part, self.mean[cols], out=out[:, :-2])
         else:
@@ -130,15 +118,17 @@ class Blocks:
             last = cols.stop == self.x.shape[1]
             a[:, -2], a[:, -1] = (1, -0.5 * self.square[rows]) if last else (0, 0)
             b[:, -2], b[:, -1] = (-0.5 * self.square[others], 1) if last else (0, 0)
-            product = desk[:len(a) * len(b)].view(len(a), len(b))
+            product = desk[: len(a) * len(b)].view(len(a), len(b))
             step = max(16, -(-len(a) // 8)) if once else len(a)  # in strips, each from its own columns on
             for start in range(0, len(a), step):
                 first = start if once else 0
-                product[start:start + step, first:].addmm_(a[start:start + step], b[first:].T, beta=int(cols.start > 0))
+                product[start : start + step, first:].addmm_(
+                    a[start : start + step], b[first:].T, beta=int(cols.start > 0)
+                )
         if once:
             for start in range(0, len(a), step):
-                product[start:start + step, :start] = -torch.inf
-                corner = product[start:start + step, start:start + step]
+                product[start : start + step, :start] = -torch.inf
+                corner = product[start : start + step, start : start + step]
                 corner.masked_fill_(torch.ones_like(corner, dtype=torch.bool).tril(), -torch.inf)
         return product
 
@@ -150,12 +140,12 @@ class Blocks:
         # little work would mostly wait for each other.
         most = 2**14 if self.device.type == "cpu" else 2**18
         for start in range(0, len(i), step := max(1, int(min(most, self.memory / 64) // width))):
-            a, b = (torch.from_numpy(side[start:start + step].astype(np.int64)) for side in (i, j))
+            a, b = (torch.from_numpy(side[start : start + step].astype(np.int64)) for side in (i, j))
             for first in range(0, d, width):
                 cols = slice(first, first + width)
                 part = self.digits(a, cols).sub_(self.digits(b, cols))
                 part = part.cpu() if part.is_mps else part  # which has no float64
-                total[start:start + step] += part.double().square_().sum(1).cpu().numpy()
+                total[start : start + step] += part.double().square_().sum(1).cpu().numpy()
         return total
 
 
@@ -178,7 +168,7 @@ class Nearest:
 
     def see(self, rows: slice, others: slice, closeness: torch.Tensor, both: bool = True) -> None:
         """See all pairs of two blocks: what is new to the rows and, if `both`, what to the others."""
-        m, sides = self.closeness.shape[1], ((rows, others, 1), (others, rows, 0))[:1 + both]
+        m, sides = self.closeness.shape[1], ((rows, others, 1), (others, rows, 0))[: 1 + both]
         bars = [self.bar[rows], self.bar[others] if both else torch.full_like(closeness[0], torch.inf)]
         # Where many are above the bars, of which most would be overtaken by others of the same block, raise them first.
         if 16 * len(above(closeness[::16], bars[0][::16], bars[1])[0]) > 4 * m * max(closeness.shape):
@@ -292,3 +282,54 @@ def nearest_of_rows(data: Blocks, rows: slice, m: int) -> tuple[np.ndarray, np.n
         closeness.diagonal(rows.start - others.start).fill_(-torch.inf)  # each point with itself
         nearest.see(slice(0, len(closeness)), others, closeness, both=False)
     return nearest.found()
+
+
+def refine(
+    data: Blocks, k: int, closeness: np.ndarray, candidates: np.ndarray, begin: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and indices of the k nearest among the candidates of the points from `begin` on.
+
+    Exact wherever rounding leaves a doubt; points that may lack one are searched anew.
+    """
+    n, (count, m) = len(data.x), candidates.shape
+    square = data.square.cpu().numpy().astype(np.float64) / data.scale**2
+    found = np.maximum(closeness.astype(np.float64) * -2 / data.scale**2, 0)
+
+    # How far rounding moves a squared distance, as a share of the squares that it is made of: seen in a sample.
+    some = np.arange(0, count, max(1, count // max(16, min(512, SAMPLE // (m * data.x.shape[1])))))
+    i, j = begin + np.repeat(some, m), candidates[some].ravel()
+    off = np.abs(found[some].ravel() - data.squared_distances(i, j)) / np.maximum(square[i] + square[j], 1e-300)
+    seen = max(off.max(), 2.0**-24)
+
+    # Far beyond what was seen for the order, of which a mistake would change a neighbour.
+    own = square[begin : begin + count]
+    error = seen * (own[:, None] + square[candidates].max(1, keepdims=True))
+    close = np.diff(found, axis=1) <= 8 * error
+    unsure = (error > DIGITS * found) | (n * k * data.x.shape[1] <= QUICK)
+    unsure[:, 1:] |= close
+    unsure[:, :-1] |= close
+    unsure &= found <= found[:, k - 1 : k] + 8 * error
+    i, place = unsure.nonzero()
+    last, found[i, place] = found[:, -1].copy(), data.squared_distances(begin + i, candidates[i, place])
+    distances, indices = take_nearest(found, candidates, k)
+
+    if m < n - 1:
+        # Whatever was left out lies beyond the last candidate by the approximate distance.
+        reach = distances[:, -1] + 8 * seen * (own + (np.sqrt(own) + np.sqrt(distances[:, -1])) ** 2)
+        lost = np.flatnonzero(last <= reach)
+        for start in range(0, len(lost), step := min(data.rows, max(1, data.rows**2 // (8 * n)))):
+            rows = lost[start : start + step]
+            chosen = torch.from_numpy(begin + rows)
+            wide = [data.closeness(chosen, others).cpu().double().numpy() for others in data.blocks]
+            for row, far in zip(rows, np.concatenate(wide, axis=1) * (-2 / data.scale**2), strict=True):
+                far[begin + row] = np.inf
+                near = np.flatnonzero(far <= reach[row])
+                exact = data.squared_distances(np.full(len(near), begin + row), near)
+                (distances[row],), (indices[row],) = take_nearest(exact[None], near[None], k)
+    return np.sqrt(distances), indices
+
+
+def take_nearest(squared: np.ndarray, names: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first k of each row by (distance, index)."""
+    order = np.lexsort((names, squared), axis=-1)[:, :k]
+    return np.take_along_axis(squared, order, 1), np.take_along_axis(names, order, 1)

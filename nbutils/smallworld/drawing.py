@@ -10,11 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
-from .things import PARTS, Shape, Thing
+from .._files import make_folder_atomically
+from .things import PARTS, Shape, Thing, load_things
 
 SIDE = 32  # pixels
 LITTER = 6  # pieces behind the thing
@@ -45,8 +48,13 @@ class Drawing:
 
     def tensors(self, grey: bool = False) -> torch.Tensor:
         """(n, 3, 32, 32) float32 from -1 to 1, as networks take them; `grey` takes the colours away."""
-        pixels = torch.from_numpy(self.images).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+        pixels = to_tensor(self.images)
         return pixels.mean(1, keepdim=True).expand(-1, 3, -1, -1).contiguous() if grey else pixels.contiguous()
+
+
+def to_tensor(pixels: np.ndarray) -> torch.Tensor:
+    """uint8 pixels (..., height, width, 3) as float32 from -1 to 1, (..., 3, height, width)."""
+    return torch.from_numpy(pixels).movedim(-1, -3).float().div(127.5).sub(1)
 
 
 def draw(things: Sequence[Thing], n: int, seed: int = 0) -> Drawing:
@@ -77,6 +85,18 @@ def draw(things: Sequence[Thing], n: int, seed: int = 0) -> Drawing:
     return Drawing(images, labels, tuple(things), shown)
 
 
+def drawn_folder(folder: Path, n: int = 3300, seed: int = 9) -> Path:
+    """A folder with `n` pictures of all things, one folder of PNG files for each, made unless it is there."""
+    if not folder.is_dir():
+        with make_folder_atomically(folder) as part:
+            drawing = draw(load_things(), n, seed)
+            for thing in drawing.things:
+                (part / thing.name).mkdir()
+            for i, (pixels, label) in enumerate(zip(drawing.images, drawing.labels, strict=True)):
+                Image.fromarray(pixels).save(part / drawing.things[label].name / f"{i:04}.png")
+    return folder
+
+
 def _latents(n: int, seed: int) -> dict[str, np.ndarray]:
     """All that chance decides about n pictures but the noise; what belongs to parts and litter begins with ``_``."""
     # A row of numbers for each picture, so that none depends on how many pictures follow.
@@ -97,14 +117,28 @@ def _latents(n: int, seed: int) -> dict[str, np.ndarray]:
     behind = between(0.05, 0.45, 2) * -light[:, None] + np.float32(0.5)
     backgrounds = colour(behind)
     return {
-        "x": between(-0.4, 0.4), "y": between(-0.4, 0.4), "size": between(0.5, 0.9), "tilt": between(-25, 25),
-        "squeeze": between(0.75, 1.15), "flipped": np.sign(between(-1, 1)), "light": light,
-        "main": colour(main), "other": colour(other), "background": backgrounds[:, 0], "stripe": backgrounds[:, 1],
-        "stripes": between(0.2, 3), "_stripe_angle": between(-90, 90), "_stripe_start": between(0, 1),
-        "_shift": between(-0.05, 0.05, PARTS, 2), "_stretch": between(0.85, 1.15, PARTS),
-        "_litter": between(-1, 1, LITTER, 2), "_litter_size": between(0, 0.3, LITTER),
-        "_litter_angle": between(-90, 90, LITTER), "_litter_colour": colour(between(0, 1, LITTER)),
-        "_shade": between(-0.25, 0.25, 2)}
+        "x": between(-0.4, 0.4),
+        "y": between(-0.4, 0.4),
+        "size": between(0.5, 0.9),
+        "tilt": between(-25, 25),
+        "squeeze": between(0.75, 1.15),
+        "flipped": np.sign(between(-1, 1)),
+        "light": light,
+        "main": colour(main),
+        "other": colour(other),
+        "background": backgrounds[:, 0],
+        "stripe": backgrounds[:, 1],
+        "stripes": between(0.2, 3),
+        "_stripe_angle": between(-90, 90),
+        "_stripe_start": between(0, 1),
+        "_shift": between(-0.05, 0.05, PARTS, 2),
+        "_stretch": between(0.85, 1.15, PARTS),
+        "_litter": between(-1, 1, LITTER, 2),
+        "_litter_size": between(0, 0.3, LITTER),
+        "_litter_angle": between(-90, 90, LITTER),
+        "_litter_colour": colour(between(0, 1, LITTER)),
+        "_shade": between(-0.25, 0.25, 2),
+    }
 
 
 def _turned(x: np.ndarray, y: np.ndarray, degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,24 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from .models import INPUT, fingerprint
-from .progress import progress_bar
-from .store import MANIFEST, ActivationStore, file_stem, open_rows, read_manifest, write_json
-
-
-def best_device() -> torch.device:
-    """CUDA if there is one, else Apple's MPS, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+from .._device import best_device
+from .._files import write_json
+from .._progress import progress_bar
+from .models import INPUT, Network, fingerprint
+from .store import MANIFEST, ActivationStore, file_stem, open_rows, read_manifest
 
 
 @contextmanager
-def recording(model: nn.Module, layers: Mapping[str, str],
-              dtype: torch.dtype | None = None) -> Iterator[dict[str, torch.Tensor]]:
+def recording(
+    model: nn.Module, layers: Mapping[str, str], dtype: torch.dtype | None = None
+) -> Iterator[dict[str, torch.Tensor]]:
     """Record what the layers output while the block runs; the hooks are removed however the block ends.
 
     Parameters
@@ -61,8 +58,9 @@ def recording(model: nn.Module, layers: Mapping[str, str],
     try:
         for name, path in layers.items():
             if path not in modules:
-                raise ValueError(f"layers: {path!r} (for {name!r}) is not a module of the network; "
-                                 "model.named_modules() lists them")
+                raise ValueError(
+                    f"layers: {path!r} (for {name!r}) is not a module of the network; model.named_modules() lists them"
+                )
             if path == INPUT:
                 hooks.append(model.register_forward_pre_hook(lambda _, args, name=name: keep(name, args[0])))
             else:
@@ -73,9 +71,31 @@ def recording(model: nn.Module, layers: Mapping[str, str],
             hook.remove()
 
 
-def extract(model: nn.Module, images: Sequence, layers: Mapping[str, str], out: str | os.PathLike, *,
-            dtype: str = "float16", batch_size: int = 32, workers: int = 0, device: torch.device | str | None = None,
-            autocast: str | None = None, client: object = None) -> ActivationStore:
+def layer_shapes(network: Network) -> dict[str, tuple[int, ...]]:
+    """What shape the output of each of ``network.layers`` has for one image: run once on a grey picture.
+
+    A network on the device ``"meta"`` has shapes and no numbers, so nothing needs to be downloaded to look at it.
+    """
+    with torch.device("cpu"):
+        picture = network.transform(Image.new("RGB", (320, 320), (128, 128, 128)))[None]
+    device = next(network.model.parameters()).device
+    with recording(network.model, network.layers) as outputs, torch.inference_mode():
+        network.model(picture.to(device))
+        return {name: tuple(outputs[name].shape[1:]) for name in network.layers}
+
+
+def extract(
+    model: nn.Module,
+    images: Sequence,
+    layers: Mapping[str, str],
+    out: str | os.PathLike,
+    *,
+    dtype: str = "float16",
+    batch_size: int = 32,
+    workers: int = 0,
+    device: torch.device | str | None = None,
+    autocast: str | None = None,
+) -> ActivationStore:
     """Run the network once over the images and store what the layers output.
 
     Each layer is flattened and written to ``out/<layer>.npy``, an array (n, features), batch by batch: memory is
@@ -93,11 +113,9 @@ def extract(model: nn.Module, images: Sequence, layers: Mapping[str, str], out: 
     dtype : ``"float16"`` (relative precision 5e-4, half the disk) or ``"float32"``.
     workers : processes that load images; without any a thread loads the next batch during the forward pass. Another
         writes the last one.
-    device : by default the best there is; of workers, the best that each has.
+    device : by default the best there is.
     autocast : ``"float16"`` or ``"bfloat16"`` for mixed precision: faster on a GPU, but neighbours may change, so
         compare the graphs of a few hundred images first (an overlap of 1: no neighbour changed).
-    client : a ``dask.distributed.Client``, whose workers then run the network, each on blocks of the images; `out`
-        must be a folder that all of them see. `workers` is not used.
 
     Raises
     ------
@@ -105,6 +123,28 @@ def extract(model: nn.Module, images: Sequence, layers: Mapping[str, str], out: 
         If there are no images or no layers, the images differ in shape, a layer is unknown, does not run, or does not
         give one output for each image, `out` holds the activations of something else or a damaged file, or an
         activation is not finite in `dtype`.
+    """
+    with planned(model, images, layers, Path(out), dtype, device, autocast) as (forward, plan, done, shape):
+        loader = DataLoader(Remaining(images, done, shape), batch_size=batch_size, num_workers=workers)
+        extract_here(forward, loader, Path(out), plan, done)
+    return ActivationStore(out)
+
+
+@contextmanager
+def planned(
+    model: nn.Module,
+    images: Sequence,
+    layers: Mapping[str, str],
+    out: Path,
+    dtype: str,
+    device: torch.device | str | None,
+    autocast: str | None,
+) -> Iterator[tuple[Callable, dict, int, torch.Size]]:
+    """Check the arguments of `extract`, and make its files or find those of the same call.
+
+    Yields
+    ------
+    A function as `forwarding` gives it, the manifest, how many images are done already, and the shape of an image.
     """
     if dtype not in ("float16", "float32"):
         raise ValueError(f"dtype must be 'float16' or 'float32', not {dtype!r}")
@@ -114,35 +154,35 @@ def extract(model: nn.Module, images: Sequence, layers: Mapping[str, str], out: 
     if autocast not in (None, "float16", "bfloat16"):
         raise ValueError(f"autocast must be None, 'float16' or 'bfloat16', not {autocast!r}")
     here = torch.device(device) if device is not None else best_device()
-    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-
     with forwarding(model, layers, dtype, here, autocast) as (forward, shapes):
         first = image_of(images[0])[None]
         forward(first)
-        described = {name: {"module": path, "file": f"{file_stem(name)}.npy", "shape": list(shapes[name])}
-                     for name, path in layers.items()}
-        plan = {"n": len(images), "dtype": dtype, "model": fingerprint(model), "autocast": autocast,
-                "first_image": hashlib.sha256(first.cpu().numpy().tobytes()).hexdigest(), "layers": described}
-        done = begin(out, plan)
-        if client is None:
-            remaining = Remaining(images, done, first.shape[1:])
-            extract_here(forward, DataLoader(remaining, batch_size=batch_size, num_workers=workers), out, plan, done)
-    if client is not None:
-        from .distributed import extract_there
-
-        extract_there(client, model, images, layers, out, plan, done, batch_size, first.shape[1:], device)
-    return ActivationStore(out)
+        described = {
+            name: {"module": path, "file": f"{file_stem(name)}.npy", "shape": list(shapes[name])}
+            for name, path in layers.items()
+        }
+        plan = {
+            "n": len(images),
+            "dtype": dtype,
+            "model": fingerprint(model),
+            "autocast": autocast,
+            "first_image": hashlib.sha256(first.cpu().numpy().tobytes()).hexdigest(),
+            "layers": described,
+        }
+        yield forward, plan, begin(out, plan), first.shape[1:]
 
 
 @contextmanager
-def forwarding(model: nn.Module, layers: Mapping[str, str], dtype: str, device: torch.device,
-               autocast: str | None = None) -> Iterator[tuple[Callable, dict[str, torch.Size]]]:
+def forwarding(
+    model: nn.Module, layers: Mapping[str, str], dtype: str, device: torch.device, autocast: str | None = None
+) -> Iterator[tuple[Callable, dict[str, torch.Size]]]:
     """A function from a batch of images to what each layer makes of it, as rows; and the shapes that it last saw."""
     model = model.to(device, memory_format=torch.channels_last).eval()
     shapes: dict[str, torch.Size] = {}
     precision = torch.autocast(device.type, getattr(torch, autocast or "bfloat16"), enabled=autocast is not None)
     with recording(model, layers, getattr(torch, dtype)) as outputs, torch.inference_mode(), precision:
+
         def forward(batch: torch.Tensor) -> dict[str, np.ndarray]:
             if batch.ndim == 4:
                 batch = batch.contiguous(memory_format=torch.channels_last)
@@ -166,8 +206,10 @@ def extract_here(forward: Callable, loader: Iterable, out: Path, plan: dict, don
         write_json(out / MANIFEST, {**plan, "done": stop})
         progress.update(stop - start)
 
-    with (progress_bar(total=plan["n"], initial=done, desc="activations", unit="image") as progress,
-          ThreadPoolExecutor(1) as writer):
+    with (
+        progress_bar(total=plan["n"], initial=done, desc="activations", unit="image") as progress,
+        ThreadPoolExecutor(1) as writer,
+    ):
         written = None
         for batch in ahead(loader):
             rows = forward(batch)
@@ -201,8 +243,10 @@ class Remaining(Dataset):
     def __getitem__(self, i: int) -> torch.Tensor:
         image = image_of(self.images[self.start + i])
         if image.shape != self.shape:
-            raise ValueError(f"images[{self.start + i}] has the shape {tuple(image.shape)}, but images[0] has "
-                             f"{tuple(self.shape)}: resize or crop them to one shape")
+            raise ValueError(
+                f"images[{self.start + i}] has the shape {tuple(image.shape)}, but images[0] has "
+                f"{tuple(self.shape)}: resize or crop them to one shape"
+            )
         return image
 
 
@@ -215,8 +259,10 @@ def to_rows(name: str, value: torch.Tensor | None, images: int, dtype: str) -> n
     if value is None:
         raise ValueError(f"layer {name!r} does not run when the network does: choose another module")
     if value.ndim < 1 or len(value) != images:
-        raise ValueError(f"layer {name!r} outputs the shape {tuple(value.shape)} for {images} images: "
-                         "choose a module whose first axis is the image")
+        raise ValueError(
+            f"layer {name!r} outputs the shape {tuple(value.shape)} for {images} images: "
+            "choose a module whose first axis is the image"
+        )
     rows = value.contiguous().flatten(1).cpu()
     if not all(map(math.isfinite, rows.aminmax())):  # one pass over the rows, where isfinite makes four
         too_large = dtype == "float16" and not rows.isnan().any()
@@ -238,6 +284,8 @@ def begin(out: Path, plan: dict) -> int:
         return 0
     changed = [key for key in plan if plan[key] != found.get(key)]
     if changed:
-        raise ValueError(f"out={str(out)!r} holds activations made with another {', '.join(changed)}; "
-                         "choose another folder or delete this one")
+        raise ValueError(
+            f"out={str(out)!r} holds activations made with another {', '.join(changed)}; "
+            "choose another folder or delete this one"
+        )
     return found["done"]

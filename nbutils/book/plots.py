@@ -12,8 +12,8 @@ from PIL import Image
 from scipy.cluster.hierarchy import dendrogram as draw_dendrogram
 from scipy.cluster.hierarchy import leaves_list
 
-from .hierarchy import dendrogram, tree_distances
-from .peaks import Topography
+from ..hierarchy import dendrogram, tree_distances
+from ..peaks import Topography
 
 # Okabe and Ito (2008): told apart with every common colour blindness.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -23,17 +23,39 @@ MARKS = "osD^vPX*"
 
 def style() -> None:
     """Set the book's style for all figures that follow."""
-    plt.rcParams.update({
-        "figure.figsize": (7.5, 4.2), "figure.dpi": 110, "figure.facecolor": "white", "savefig.facecolor": "white",
-        "axes.prop_cycle": plt.cycler(color=COLOURS), "axes.spines.top": False, "axes.spines.right": False,
-        "axes.titlesize": "medium", "axes.titlelocation": "left", "axes.grid": True, "grid.color": "#e6e6e6",
-        "axes.axisbelow": True, "font.size": 11, "legend.frameon": False, "lines.linewidth": 2,
-        "image.cmap": "viridis", "figure.constrained_layout.use": True})
+    plt.rcParams.update(
+        {
+            "figure.figsize": (7.5, 4.2),
+            "figure.dpi": 110,
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "axes.prop_cycle": plt.cycler(color=COLOURS),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": "medium",
+            "axes.titlelocation": "left",
+            "axes.grid": True,
+            "grid.color": "#e6e6e6",
+            "axes.axisbelow": True,
+            "font.size": 11,
+            "legend.frameon": False,
+            "lines.linewidth": 2,
+            "image.cmap": "viridis",
+            "figure.constrained_layout.use": True,
+        }
+    )
 
 
-def layer_profile(layers: Sequence[str], series: Mapping[str, Sequence[float]], ylabel: str, *,
-                  chance: float | None = None, errors: Mapping[str, Sequence[float]] | None = None,
-                  log: bool = False, ax: Axes | None = None) -> Axes:
+def layer_profile(
+    layers: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    ylabel: str,
+    *,
+    chance: float | None = None,
+    errors: Mapping[str, Sequence[float]] | None = None,
+    log: bool = False,
+    ax: Axes | None = None,
+) -> Axes:
     """One line for each series over the layers of a network, dotted across NaN; `chance` draws a dashed level."""
     ax = ax or plt.subplots()[1]
     place = np.arange(len(layers))
@@ -95,14 +117,14 @@ def landscape(x: np.ndarray, topography: Topography, ax: Axes | None = None) -> 
     ax = ax or plt.subplots(figsize=(6, 5))[1]
     for label in range(-1, topography.n_peaks):
         of = topography.labels == label
-        ax.scatter(*x[of].T, s=5, color="#cfcfcf" if label < 0 else COLOURS[label % len(COLOURS)], alpha=0.55,
-                   linewidths=0)
+        ax.scatter(
+            *x[of].T, s=5, color="#cfcfcf" if label < 0 else COLOURS[label % len(COLOURS)], alpha=0.55, linewidths=0
+        )
     for a, b in zip(*np.nonzero(np.triu(topography.saddle_points >= 0)), strict=True):
         path = x[[topography.peaks[a], topography.saddle_points[a, b], topography.peaks[b]]]
         ax.plot(*path.T, color="black", linewidth=1)
         ax.plot(*path[1], marker="X", color="white", markeredgecolor="black", markersize=9, linestyle="none")
-    ax.plot(*x[topography.peaks].T, marker="^", color="white", markeredgecolor="black", markersize=11,
-            linestyle="none")
+    ax.plot(*x[topography.peaks].T, marker="^", color="white", markeredgecolor="black", markersize=11, linestyle="none")
     ax.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
     return ax
 
@@ -112,14 +134,24 @@ def peak_bars(topography: Topography, colours: Sequence[str] | None = None, ax: 
     ax = ax or plt.subplots()[1]
     touching = ~np.isnan(topography.saddles)
     base = np.max(topography.saddles, axis=1, initial=topography.floor, where=touching)
-    ax.bar(np.arange(topography.n_peaks), topography.log_density - base, bottom=base,
-           color=colours or COLOURS[0], width=0.85)
+    ax.bar(
+        np.arange(topography.n_peaks),
+        topography.log_density - base,
+        bottom=base,
+        color=colours or COLOURS[0],
+        width=0.85,
+    )
     ax.set(xlabel="peak, densest first", ylabel="log density")
     return ax
 
 
-def facing_trees(left: np.ndarray, right: np.ndarray, names: Sequence[str], titles: tuple[str, str],
-                 colours: Sequence[str] | None = None) -> Figure:
+def facing_trees(
+    left: np.ndarray,
+    right: np.ndarray,
+    names: Sequence[str],
+    titles: tuple[str, str],
+    colours: Sequence[str] | None = None,
+) -> Figure:
     """Two trees of the same things, leaf to leaf; a line joins each thing in the one with itself in the other.
 
     `left` and `right` are SciPy linkage matrices; the fewer lines cross, the more alike the trees.
@@ -131,8 +163,9 @@ def facing_trees(left: np.ndarray, right: np.ndarray, names: Sequence[str], titl
     figure, axes = plt.subplots(1, 3, figsize=(9, 0.19 * count + 1), width_ratios=[1, 1.5, 1])
     height = []
     for ax, tree, side, title in zip(axes[::2], (left, right), ("left", "right"), titles, strict=True):
-        drawn = draw_dendrogram(tree, orientation=side, ax=ax, no_labels=True, color_threshold=0,
-                                above_threshold_color="#444444")
+        drawn = draw_dendrogram(
+            tree, orientation=side, ax=ax, no_labels=True, color_threshold=0, above_threshold_color="#444444"
+        )
         ax.set(title=title, yticks=[])
         ax.grid(False)
         ax.spines["left"].set_visible(False)
@@ -183,7 +216,7 @@ def skyline(topography: Topography, colours: Sequence[str], ax: Axes | None = No
     edges = np.concatenate([[0], np.cumsum(size[order])])
     slope = np.linspace(0, 1, 30) ** 1.7
     for i, peak in enumerate(order):
-        height, middle = topography.log_density[peak] - topography.floor, edges[i:i + 2].mean()
+        height, middle = topography.log_density[peak] - topography.floor, edges[i : i + 2].mean()
         left, right = feet[i] + (height - feet[i]) * slope, feet[i + 1] + (height - feet[i + 1]) * slope
         x = np.concatenate([np.linspace(edges[i], middle, 30), np.linspace(middle, edges[i + 1], 30)])
         y = np.concatenate([left, right[::-1]])

@@ -7,27 +7,29 @@ import pytest
 import torch
 from test_neighbors import CASES, brute_force, check, gaussian
 
-from nbutils import neighbors
-from nbutils.blocks import Blocks, Nearest, above, bar_of_block, full_precision, nearest_candidates, one_thread_each
-from nbutils.neighbors import knn_graph, refine
+from nbutils import _search
+from nbutils._device import full_precision
+from nbutils._search import Blocks, Nearest, above, bar_of_block, nearest_candidates, one_thread_each, refine
+from nbutils.neighbors import knn_graph
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_left_to_rounding_changes_no_neighbour(name, monkeypatch):
     # As with many points, where differences are taken only of those in doubt.
-    monkeypatch.setattr(neighbors, "QUICK", 0)
+    monkeypatch.setattr(_search, "QUICK", 0)
     x = CASES[name]
     check(x, min(10, len(x) - 1), memory=1e5)
 
 
 @pytest.mark.parametrize("d", [30, 3000])
 def test_distances_are_left_to_rounding_only_where_it_is_small(d, monkeypatch):
-    monkeypatch.setattr(neighbors, "QUICK", 0)
+    monkeypatch.setattr(_search, "QUICK", 0)
     x = np.random.default_rng(0).standard_normal((600, d), dtype=np.float32)
     counted = []
     squared_distances = Blocks.squared_distances
-    monkeypatch.setattr(Blocks, "squared_distances",
-                        lambda self, i, j: counted.append(len(i)) or squared_distances(self, i, j))
+    monkeypatch.setattr(
+        Blocks, "squared_distances", lambda self, i, j: counted.append(len(i)) or squared_distances(self, i, j)
+    )
     graph = knn_graph(x, 10)
     distances, indices = brute_force(x, 10)
     np.testing.assert_array_equal(graph.indices, indices)
@@ -38,10 +40,14 @@ def test_distances_are_left_to_rounding_only_where_it_is_small(d, monkeypatch):
 
 def test_near_duplicates_among_many_features_are_told_apart(monkeypatch):
     # A product has the error of the whole squares; the distances here are a thousandth of them.
-    monkeypatch.setattr(neighbors, "QUICK", 0)
+    monkeypatch.setattr(_search, "QUICK", 0)
     base = np.random.default_rng(0).standard_normal((40, 2000), dtype=np.float32)
-    x = np.concatenate([base + 1e-3 * np.random.default_rng(seed).standard_normal(base.shape, dtype=np.float32)
-                        for seed in range(1, 7)])
+    x = np.concatenate(
+        [
+            base + 1e-3 * np.random.default_rng(seed).standard_normal(base.shape, dtype=np.float32)
+            for seed in range(1, 7)
+        ]
+    )
     check(x, 8)
 
 
@@ -147,8 +153,10 @@ def test_threads_are_given_back_after_an_error():
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="needs a GPU"))])
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))],
+)
 def test_bars_are_looked_at_from_both_sides(device):
     closeness = torch.tensor(gaussian(70, 50), dtype=torch.float32, device=device)
     rows, columns = closeness.topk(3).values[:, -1], closeness.T.topk(2).values[:, -1]
@@ -164,8 +172,8 @@ def test_bars_are_looked_at_from_both_sides(device):
 @pytest.mark.parametrize("shape", [(300, 500), (500, 300), (9, 8)])
 def test_enough_are_above_the_bar_of_a_block(shape, dim):
     closeness, m = torch.tensor(gaussian(*shape), dtype=torch.float32), 5
-    closeness[:, :shape[1] // 3] = closeness[0, 0]  # many are equal,
-    closeness[shape[0] // 2:, -20:] = 9  # some of them at the top
+    closeness[:, : shape[1] // 3] = closeness[0, 0]  # many are equal,
+    closeness[shape[0] // 2 :, -20:] = 9  # some of them at the top
     bar, tied = bar_of_block(closeness, m, dim)
     count = (closeness > bar.unsqueeze(dim)).sum(dim)
     clear = torch.ones(len(bar), dtype=torch.bool)
@@ -177,8 +185,13 @@ def test_enough_are_above_the_bar_of_a_block(shape, dim):
 
 def test_what_waits_is_kept_even_if_one_has_found_more_than_all_others_together():
     nearest = Nearest(4, 2, torch.device("cpu"))
-    nearest.wait(slice(0, 4), slice(0, 4), torch.tensor([0, 0, 0, 0, 0, 3]), torch.arange(6),
-                 torch.tensor([-5.0, -1, -4, -2, -3, -9]))
+    nearest.wait(
+        slice(0, 4),
+        slice(0, 4),
+        torch.tensor([0, 0, 0, 0, 0, 3]),
+        torch.arange(6),
+        torch.tensor([-5.0, -1, -4, -2, -3, -9]),
+    )
     closeness, index = nearest.found()
     assert index[0].tolist() == [1, 3] and closeness[0].tolist() == [-1, -2]
     assert index[3, 0] == 5 and closeness[3].tolist() == [-9, -np.inf]
@@ -205,7 +218,7 @@ def test_products_keep_their_precision_whatever_the_caller_has_chosen():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_the_same_graph_on_a_gpu(monkeypatch):
-    monkeypatch.setattr(neighbors, "QUICK", 0)
+    monkeypatch.setattr(_search, "QUICK", 0)
     x = np.random.default_rng(0).standard_normal((3000, 3000), dtype=np.float32)
     here, there = knn_graph(x, 30), knn_graph(x, 30, device="cuda")
     np.testing.assert_array_equal(here.indices, there.indices)

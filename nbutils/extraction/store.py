@@ -35,8 +35,10 @@ class ActivationStore(Mapping):
         self.n: int = manifest["n"]
         self.shapes = {name: tuple(layer["shape"]) for name, layer in manifest["layers"].items()}
         if manifest["done"] < self.n:
-            raise ValueError(f"path={str(path)!r}: only {manifest['done']} of {self.n} images are done; "
-                             "run extract(...) again with the same arguments to resume")
+            raise ValueError(
+                f"path={str(path)!r}: only {manifest['done']} of {self.n} images are done; "
+                "run extract(...) again with the same arguments to resume"
+            )
         self._manifest = manifest
         for name in self:
             self[name]
@@ -63,8 +65,9 @@ def open_rows(path: Path, manifest: dict, layer: str, writable: bool = False) ->
         if rows.shape != (manifest["n"], math.prod(described["shape"])) or rows.dtype != manifest["dtype"]:
             raise ValueError(f"it has the shape {rows.shape} and dtype {rows.dtype}")
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"layer {layer!r}: {file} is missing or damaged ({error}); "
-                         "delete the folder and extract again") from error
+        raise ValueError(
+            f"layer {layer!r}: {file} is missing or damaged ({error}); delete the folder and extract again"
+        ) from error
     return np.load(file, mmap_mode="r+", allow_pickle=False) if writable else rows
 
 
@@ -79,13 +82,6 @@ def read_manifest(path: Path) -> dict | None:
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{file} is damaged ({error}); delete the folder and extract again") from error
     return manifest
-
-
-def write_json(path: Path, value: object) -> None:
-    # A rename is atomic: whoever reads the file sees the old one or the new one, never half of it.
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(temporary, path)
 
 
 def file_stem(layer: str) -> str:

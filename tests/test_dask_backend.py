@@ -12,16 +12,23 @@ import pytest
 import torch
 from test_atlas import draw, network, to_tensor
 
-from nbutils import activations, atlas, datasets, distributed, neighbors
-from nbutils.neighbors import knn_graph
+from nbutils import _search, dask_backend
+from nbutils.atlas import build as atlas
+from nbutils.extraction import activations
+from nbutils.extraction.photographs import ImageFolder
+from nbutils.neighbors import as_rows, knn_graph
 
 dask = pytest.importorskip("distributed")
 
 
 @pytest.fixture(scope="module")
 def client():
-    with (dask.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
-                            memory_limit=0) as cluster, dask.Client(cluster) as client):
+    with (
+        dask.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+        ) as cluster,
+        dask.Client(cluster) as client,
+    ):
         yield client
 
 
@@ -32,7 +39,7 @@ def saved(path, n=600, d=20, dtype=np.float32, seed=0):
 
 def test_the_same_graph(tmp_path, client):
     path = saved(tmp_path / "x.npy")
-    here, there = knn_graph(path, 12), knn_graph(path, 12, client=client)
+    here, there = knn_graph(path, 12), dask_backend.knn_graph(client, path, 12)
     np.testing.assert_array_equal(here.indices, there.indices)
     np.testing.assert_array_equal(here.distances, there.distances)
 
@@ -40,11 +47,17 @@ def test_the_same_graph(tmp_path, client):
 @pytest.mark.parametrize("kind", ["ties", "duplicates", "far away", "more neighbours than rows of a block"])
 def test_the_same_graph_of_what_is_hard(tmp_path, client, kind):
     rng, k = np.random.default_rng(1), 10
-    x = {"ties": lambda: rng.integers(-2, 3, (300, 3)), "duplicates": lambda: np.repeat(rng.normal(size=(50, 4)), 6, 0),
-         "far away": lambda: rng.normal(size=(200, 4)) + 1e7}.get(kind, lambda: rng.normal(size=(40, 3)))()
+    x = {
+        "ties": lambda: rng.integers(-2, 3, (300, 3)),
+        "duplicates": lambda: np.repeat(rng.normal(size=(50, 4)), 6, 0),
+        "far away": lambda: rng.normal(size=(200, 4)) + 1e7,
+    }.get(kind, lambda: rng.normal(size=(40, 3)))()
     k = 35 if kind.startswith("more") else k
     np.save(tmp_path / "x.npy", x)
-    here, there = knn_graph(x, k), knn_graph(np.load(tmp_path / "x.npy", mmap_mode="r"), k, client=client, memory=3e4)
+    here, there = (
+        knn_graph(x, k),
+        dask_backend.knn_graph(client, np.load(tmp_path / "x.npy", mmap_mode="r"), k, memory=3e4),
+    )
     np.testing.assert_array_equal(here.indices, there.indices)
     np.testing.assert_array_equal(here.distances, there.distances)
 
@@ -53,12 +66,14 @@ def test_the_same_graph_of_what_is_hard(tmp_path, client, kind):
 @pytest.mark.parametrize("d", [30, 3000])
 def test_rows_alone_are_those_of_the_whole(monkeypatch, tmp_path, d, memory):
     # As with many points, where products decide and differences only what they leave in doubt.
-    monkeypatch.setattr(neighbors, "QUICK", 0)
+    monkeypatch.setattr(_search, "QUICK", 0)
     path = saved(tmp_path / "x.npy", n=500, d=d)
     whole = knn_graph(path, 9)
-    x = neighbors.as_rows(path)
+    x = as_rows(path)
     for rows in (slice(0, 60), slice(433, 493), slice(499, 500)):
-        distances, indices = distributed.rows_of_graph(rows, str(path), (tuple(x.shape), str(x.dtype)), 9, None, memory)
+        distances, indices = dask_backend.rows_of_graph(
+            rows, str(path), (tuple(x.shape), str(x.dtype)), 9, None, memory
+        )
         np.testing.assert_array_equal(indices, whole.indices[rows])
         np.testing.assert_allclose(distances, whole.distances[rows], rtol=5e-7)
 
@@ -73,7 +88,7 @@ def slowly(log, function, block, *arguments):
 
 def kill_half_way(monkeypatch, client, log):
     """Kill a worker when half of the blocks are done; returns the list in which its process will be named."""
-    spread, killed = distributed.spread, []
+    spread, killed = dask_backend.spread, []
 
     def spread_and_kill(client, function, blocks, *arguments):
         slow = functools.partial(slowly, str(log), function)
@@ -84,7 +99,7 @@ def kill_half_way(monkeypatch, client, log):
                 os.kill(killed[0], signal.SIGKILL)
             yield found
 
-    monkeypatch.setattr(distributed, "spread", spread_and_kill)
+    monkeypatch.setattr(dask_backend, "spread", spread_and_kill)
     return killed
 
 
@@ -103,7 +118,7 @@ needs_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKI
 def test_a_worker_is_killed_half_way_through_a_graph(tmp_path, client, monkeypatch):
     path, log = saved(tmp_path / "x.npy"), tmp_path / "log"
     killed = kill_half_way(monkeypatch, client, log)
-    there = knn_graph(path, 12, client=client)
+    there = dask_backend.knn_graph(client, path, 12)
     assert work_was_lost(log, killed[0])
     here = knn_graph(path, 12)
     np.testing.assert_array_equal(here.indices, there.indices)
@@ -113,11 +128,12 @@ def test_a_worker_is_killed_half_way_through_a_graph(tmp_path, client, monkeypat
 
 @needs_kill
 def test_a_worker_is_killed_half_way_through_the_images(tmp_path, client, monkeypatch):
-    images = datasets.ImageFolder(draw(tmp_path / "drawn", count=8), to_tensor)
+    images = ImageFolder(draw(tmp_path / "drawn", count=8), to_tensor)
     here = activations.extract(network().model, images, network().layers, tmp_path / "here", batch_size=2, device="cpu")
     killed = kill_half_way(monkeypatch, client, tmp_path / "log")
-    there = activations.extract(network().model, images, network().layers, tmp_path / "there", batch_size=2,
-                                device="cpu", client=client)
+    there = dask_backend.extract(
+        client, network().model, images, network().layers, tmp_path / "there", batch_size=2, device="cpu"
+    )
     assert work_was_lost(tmp_path / "log", killed[0])
     assert list(here) == list(there) and here.shapes == there.shapes
     for layer in here:
@@ -126,7 +142,7 @@ def test_a_worker_is_killed_half_way_through_the_images(tmp_path, client, monkey
 
 
 def test_an_atlas_is_the_same_bytes(tmp_path, client):
-    images = datasets.ImageFolder(draw(tmp_path / "drawn"), to_tensor)
+    images = ImageFolder(draw(tmp_path / "drawn"), to_tensor)
     for name, options in {"here": {}, "there": {"client": client}}.items():
         atlas.build(network(), images, tmp_path / name, k=4, device="cpu", **options)
     for file in (tmp_path / "here").iterdir():
@@ -143,10 +159,11 @@ def broken_from(limit, image):
 
 def test_what_stopped_is_taken_up_here_or_there(tmp_path, client):
     folder = draw(tmp_path / "drawn", count=8)  # red comes last
-    bad, good = (datasets.ImageFolder(folder, functools.partial(broken_from, limit)) for limit in (0.5, 2))
+    bad, good = (ImageFolder(folder, functools.partial(broken_from, limit)) for limit in (0.5, 2))
     with pytest.raises(ValueError, match="this one is red"):
-        activations.extract(network().model, bad, network().layers, tmp_path / "store", batch_size=2, device="cpu",
-                            client=client)
+        dask_backend.extract(
+            client, network().model, bad, network().layers, tmp_path / "store", batch_size=2, device="cpu"
+        )
     done = activations.read_manifest(tmp_path / "store")["done"]
     assert 0 <= done <= 16 and done % 2 == 0
     store = activations.extract(network().model, good, network().layers, tmp_path / "store", device="cpu")
@@ -156,10 +173,10 @@ def test_what_stopped_is_taken_up_here_or_there(tmp_path, client):
 
 
 def test_finished_activations_need_no_worker(tmp_path, client, monkeypatch):
-    images = datasets.ImageFolder(draw(tmp_path / "drawn"), to_tensor)
+    images = ImageFolder(draw(tmp_path / "drawn"), to_tensor)
     activations.extract(network().model, images, network().layers, tmp_path / "store", device="cpu")
-    monkeypatch.setattr(distributed, "extract_rows", lambda *a: pytest.fail("ran again"))
-    activations.extract(network().model, images, network().layers, tmp_path / "store", device="cpu", client=client)
+    monkeypatch.setattr(dask_backend, "extract_rows", lambda *a: pytest.fail("ran again"))
+    dask_backend.extract(client, network().model, images, network().layers, tmp_path / "store", device="cpu")
 
 
 class Threads:
@@ -170,11 +187,19 @@ class Threads:
         return dict(enumerate(self.threads))
 
 
-@pytest.mark.parametrize("n, threads, most, multiple, begin", [
-    (100, (1, 1), 1000, 1, 0), (100, (2, 8), 7, 1, 0), (5, (16,), 100, 1, 0), (103, (1,), 50, 4, 8), (8, (1,), 9, 2, 8),
-    (10, (), 100, 1, 0)])
+@pytest.mark.parametrize(
+    "n, threads, most, multiple, begin",
+    [
+        (100, (1, 1), 1000, 1, 0),
+        (100, (2, 8), 7, 1, 0),
+        (5, (16,), 100, 1, 0),
+        (103, (1,), 50, 4, 8),
+        (8, (1,), 9, 2, 8),
+        (10, (), 100, 1, 0),
+    ],
+)
 def test_blocks_cover_each_row_once(n, threads, most, multiple, begin):
-    blocks = distributed.rows_of(n, Threads(*threads), most, multiple, begin)
+    blocks = dask_backend.rows_of(n, Threads(*threads), most, multiple, begin)
     assert [i for block in blocks for i in range(block.start, block.stop)] == list(range(begin, n))
     assert all(block.stop - block.start <= max(most, multiple) for block in blocks)
     assert all((block.start - begin) % multiple == 0 for block in blocks)
@@ -188,24 +213,24 @@ def test_what_no_worker_can_see_is_refused(tmp_path):
 
     x = np.load(saved(tmp_path / "x.npy"), mmap_mode="r")
     with pytest.raises(TypeError, match=r"x is a ndarray in the memory .* np\.save"):
-        knn_graph(np.ones((5, 2)), 2, client=Nobody())
+        dask_backend.knn_graph(Nobody(), np.ones((5, 2)), 2)
     with pytest.raises(TypeError, match="x is a Tensor in the memory"):
-        knn_graph(torch.ones(5, 2), 2, client=Nobody())
+        dask_backend.knn_graph(Nobody(), torch.ones(5, 2), 2)
     for part in (x[:100], x[:, :5], x[::-1], x.reshape(1200, 10)):
         with pytest.raises(ValueError, match=r"x is only a part of .*x\.npy"):
-            knn_graph(part, 2, client=Nobody())
+            dask_backend.knn_graph(Nobody(), part, 2)
     raw = np.memmap(tmp_path / "raw", np.float32, "w+", shape=(20, 3))
     with pytest.raises(ValueError, match=r"mapped from .*raw, which is no \.npy file"):
-        knn_graph(raw, 2, client=Nobody())
+        dask_backend.knn_graph(Nobody(), raw, 2)
     with pytest.raises(ValueError, match=r"k=600 must lie in 1 \.\.\. n - 1 = 599"):
-        knn_graph(x, 600, client=Nobody())
+        dask_backend.knn_graph(Nobody(), x, 600)
     with pytest.raises(FileNotFoundError):
-        knn_graph(tmp_path / "none.npy", 2, client=Nobody())
+        dask_backend.knn_graph(Nobody(), tmp_path / "none.npy", 2)
 
 
 def test_another_file_on_the_disk_of_a_worker(tmp_path):
     path = saved(tmp_path / "x.npy")
     with pytest.raises(ValueError, match="holds other data for a worker"):
-        distributed.rows_of_graph(slice(0, 5), str(path), ((600, 21), "torch.float32"), 3, None, 1e9)
+        dask_backend.rows_of_graph(slice(0, 5), str(path), ((600, 21), "torch.float32"), 3, None, 1e9)
     with pytest.raises(FileNotFoundError, match="use a disk that all workers see"):
-        distributed.rows_of_graph(slice(0, 5), str(tmp_path / "y.npy"), ((600, 21), "torch.float32"), 3, None, 1e9)
+        dask_backend.rows_of_graph(slice(0, 5), str(tmp_path / "y.npy"), ((600, 21), "torch.float32"), 3, None, 1e9)

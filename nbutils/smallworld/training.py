@@ -1,28 +1,29 @@
 """A network small enough to train in two minutes on a laptop, its training, and the weights saved on the way.
 
-``python -m nbutils.training`` (``make train``) makes the weights in ``data/small_world`` again. The same machine with
-the same number of threads gives the same bytes; another rounds differently, and gives others that do as well.
+``python -m nbutils.smallworld.training`` (``make train``) makes the weights in ``data/small_world`` again. The same
+machine with the same number of threads gives the same bytes; another rounds differently, and gives others that do as
+well.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from .activations import best_device
-from .datasets import DATA, sha256
-from .drawing import Drawing, draw
-from .models import INPUT, Network, calibrate
-from .progress import progress_bar
-from .store import write_json
+from .._data import DATA
+from .._device import best_device
+from .._files import sha256, write_atomically, write_json
+from .._progress import progress_bar
+from ..extraction.models import INPUT, Network, calibrate
+from .drawing import SIDE, Drawing, draw, to_tensor
 from .things import load_things
 
 WEIGHTS = DATA / "small_world" / "weights.json"
@@ -55,8 +56,9 @@ class SmallNet(nn.Module):
     def __init__(self, classes: int):
         super().__init__()
         width = WIDTHS[0]
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
-                                  nn.MaxPool2d(2))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)
+        )
         self.blocks = nn.Sequential()
         for outputs, count in zip(WIDTHS, BLOCKS, strict=True):
             for _ in range(count):
@@ -77,20 +79,32 @@ def small_network(class_names: Sequence[str], seed: int = 0) -> Network:
         model = SmallNet(len(class_names))
     blocks = {f"block {i + 1}": f"blocks.{i}" for i in range(len(model.blocks))}
     return Network(
-        name="small", model=model.eval(),
+        name="small",
+        model=model.eval(),
         layers={"input": INPUT, "stem": "stem", **blocks, "pool": "pool", "logits": "logits"},
-        transform=_to_tensor, class_names=tuple(class_names),
-        preprocessing="32 x 32 pixels from -1 to 1", weights=f"random, seed {seed}")
+        transform=_transform,
+        class_names=tuple(class_names),
+        preprocessing="32 x 32 pixels from -1 to 1",
+        weights=f"random, seed {seed}",
+    )
 
 
-def _to_tensor(image) -> torch.Tensor:
-    pixels = np.array(image.convert("RGB").resize((32, 32)))
-    return torch.from_numpy(pixels).permute(2, 0, 1).float().div(127.5).sub(1)
+def _transform(image: Image.Image) -> torch.Tensor:
+    return to_tensor(np.array(image.convert("RGB").resize((SIDE, SIDE))))
 
 
-def train(model: nn.Module, images: torch.Tensor, labels: Sequence[int], *, epochs: float = EPOCHS,
-          batch_size: int = 64, rate: float = RATE, seed: int = 0, device: torch.device | str | None = None,
-          watch: Callable[[float], None] | None = None) -> list[float]:
+def train(
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: Sequence[int],
+    *,
+    epochs: float = EPOCHS,
+    batch_size: int = 64,
+    rate: float = RATE,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    watch: Callable[[float], None] | None = None,
+) -> list[float]:
     """Teach a network the labels of images, in place; it is left in evaluation mode.
 
     AdamW on the cross entropy, in batches shuffled anew for each epoch. The learning rate climbs to `rate` and comes
@@ -133,13 +147,14 @@ def train(model: nn.Module, images: torch.Tensor, labels: Sequence[int], *, epoc
     with progress_bar(total=steps, desc="training", unit="batch") as progress:
         while len(losses) < steps:
             order = torch.randperm(len(images), generator=shuffle)
-            for batch in order[:per_epoch * batch_size].split(batch_size)[:steps - len(losses)]:
+            for batch in order[: per_epoch * batch_size].split(batch_size)[: steps - len(losses)]:
                 seen = images[batch].to(device, memory_format=torch.channels_last)
                 losses.append(learn(model, optimizer, seen, labels[batch].to(device)))
                 schedule.step()
                 if not np.isfinite(losses[-1]):
-                    raise ValueError(f"rate={rate}: the loss is infinite after {len(losses)} batches; "
-                                     "use a smaller rate")
+                    raise ValueError(
+                        f"rate={rate}: the loss is infinite after {len(losses)} batches; use a smaller rate"
+                    )
                 watch(len(losses) / per_epoch)
                 progress.set_postfix(loss=f"{losses[-1]:.2f}", refresh=False)
                 progress.update()
@@ -175,13 +190,14 @@ def label_sets(drawing: Drawing, seed: int = 0) -> dict[str, tuple[np.ndarray, n
     shown = [i for i, thing in enumerate(things) if thing.family != LEFT_OUT]
     family = np.array([families.index(thing.family) for thing in things])
     some = everything[np.isin(drawing.labels, shown)]
-    few = everything[:len(drawing) // 10]
+    few = everything[: len(drawing) // 10]
     names = [thing.name for thing in things]
     return {
         "things": (everything, drawing.labels, names),
         "families": (everything, family[drawing.labels], families),
         "left out": (some, np.searchsorted(shown, drawing.labels[some]), [names[i] for i in shown]),
-        "random": (few, np.random.default_rng(seed).permutation(drawing.labels[few]), names)}
+        "random": (few, np.random.default_rng(seed).permutation(drawing.labels[few]), names),
+    }
 
 
 def load(run: str = "things", epoch: float | None = None) -> Network:
@@ -208,8 +224,10 @@ def load(run: str = "things", epoch: float | None = None) -> Network:
     saved = described["saved"][epochs.index(epoch)]
     path = WEIGHTS.parent / saved["file"]
     if not path.exists() or sha256(path) != saved["sha256"]:
-        raise ValueError(f"{path} is missing, or not the file that {WEIGHTS.name} describes: fetch it again, or "
-                         "make it again with `make train`")
+        raise ValueError(
+            f"{path} is missing, or not the file that {WEIGHTS.name} describes: fetch it again, or "
+            "make it again with `make train`"
+        )
     network = small_network(described["classes"])
     state = torch.load(path, map_location="cpu", weights_only=True)
     network.model.load_state_dict(state)  # which makes float32 of float16
@@ -228,7 +246,7 @@ def _runs() -> dict[str, dict]:
 def make(run: str, drawing: Drawing) -> dict:
     """Train one of the book's networks, save its weights on the way, and describe them for ``weights.json``."""
     chosen, labels, names = label_sets(drawing)[run]
-    images = torch.from_numpy(drawing.images[chosen]).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    images = to_tensor(drawing.images[chosen])
     epochs = EPOCHS if run != "random" else BY_HEART
     moments = list(SAVED) if run == "things" else [epochs]
     network, saved = small_network(names), []
@@ -240,10 +258,12 @@ def make(run: str, drawing: Drawing) -> dict:
         if moment == 0:
             calibrate(network.model, images[:4096].split(512))
         path = WEIGHTS.parent / f"{run.replace(' ', '_')}_{moment:g}.pt"
-        state = {name: value.half() if value.is_floating_point() else value
-                 for name, value in network.model.state_dict().items()}
-        torch.save(state, path.with_suffix(".part"))
-        os.replace(path.with_suffix(".part"), path)
+        state = {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in network.model.state_dict().items()
+        }
+        with write_atomically(path) as file:
+            torch.save(state, file)
         saved.append({"epoch": moment, "file": path.name, "sha256": sha256(path)})
 
     train(network.model, images, labels, epochs=epochs, device="cpu", watch=save)
@@ -253,7 +273,7 @@ def make(run: str, drawing: Drawing) -> dict:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m nbutils.training", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m nbutils.smallworld.training", description=__doc__.split("\n")[0])
     choices = ["things", "families", "left out", "random"]
     parser.add_argument("runs", nargs="*", default=choices, help=f"what to teach, of {choices} (default: all)")
     things = load_things()

@@ -20,9 +20,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from .datasets import Atlas, paper_table, sha256
-from .neighbors import NeighborGraph
-from .progress import progress_bar
+from .._files import make_folder_atomically, part_of, sha256
+from .._progress import progress_bar
+from ..atlas import Atlas
+from ..graph import NeighborGraph
+from .table import paper_table
 
 URL = "https://figshare.com/ndownloader/files/45441850"
 ARCHIVE, FOLDER, NOTE = "dist_imagenet90k_r152.tar.gz", "maxk_30", "archive.sha256"
@@ -85,8 +87,9 @@ def download(folder: str | os.PathLike, url: str = URL) -> Path:
     if archive.exists():
         return archive
     archive.parent.mkdir(parents=True, exist_ok=True)
-    part = archive.with_name(ARCHIVE + ".part")
+    part = part_of(archive)
     with progress_bar(desc=ARCHIVE, unit="B", unit_scale=True) as bar:
+
         def report(blocks: int, size: int, total: int) -> None:
             bar.total = max(total, 0) or None
             bar.update(blocks * size - bar.n)
@@ -95,8 +98,10 @@ def download(folder: str | os.PathLike, url: str = URL) -> Path:
             urllib.request.urlretrieve(url, part, report)
         except (OSError, http.client.HTTPException) as error:
             part.unlink(missing_ok=True)
-            raise ConnectionError(f"{url} could not be fetched ({error}): try again, or fetch it with a browser and "
-                                  "give the path of the file") from error
+            raise ConnectionError(
+                f"{url} could not be fetched ({error}): try again, or fetch it with a browser and "
+                "give the path of the file"
+            ) from error
     os.replace(part, archive)
     return archive
 
@@ -123,22 +128,20 @@ def unpack(archive: str | os.PathLike, sha256_expected: str | None = None) -> Pa
     noted = note.read_text().split()[0] if note.exists() else found
     for known in ((sha256_expected or found).lower(), noted):
         if found != known:
-            raise ValueError(f"{archive} has the SHA-256 {found}, not {known}: fetch it again; if you trust this one, "
-                             f"delete {folder}")
+            raise ValueError(
+                f"{archive} has the SHA-256 {found}, not {known}: fetch it again; if you trust this one, "
+                f"delete {folder}"
+            )
     if note.exists():
         return folder
-    part = folder.with_name(FOLDER + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    try:
+    with make_folder_atomically(folder) as part:
         extract(archive, part)
         (part / NOTE).write_text(f"{found}  {archive.name}\n")
-        os.replace(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     if not sha256_expected and not (folder / PLANTED).exists():
-        print(f"SHA-256 of {archive.name}: {found}\nNoted in {folder.name}/{NOTE}. Nobody has published what it should "
-              "be; compare it with someone else's.")
+        print(
+            f"SHA-256 of {archive.name}: {found}\nNoted in {folder.name}/{NOTE}. Nobody has published what it should "
+            "be; compare it with someone else's."
+        )
     return folder
 
 
@@ -150,8 +153,10 @@ def extract(archive: Path, folder: Path) -> None:
             for member in tar:
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
-                    raise ValueError(f"{archive} is not safe to unpack: {member.name!r} is a link, or leads out of the "
-                                     "folder. Do not use it, fetch it again")
+                    raise ValueError(
+                        f"{archive} is not safe to unpack: {member.name!r} is a link, or leads out of the "
+                        "folder. Do not use it, fetch it again"
+                    )
                 if str(name) in wanted:
                     with tar.extractfile(member) as source, (folder / name.name).open("wb") as target:
                         shutil.copyfileobj(source, target)
@@ -177,8 +182,10 @@ def read_layer(path: str | os.PathLike, n: int) -> NeighborGraph:
     except Exception as error:  # a damaged file can fail in any way
         raise ValueError(f"{path} is no sound file of the arrays dist and index ({error}): unpack it again") from error
     if not distances.shape == indices.shape == (n, K + 1):
-        raise ValueError(f"{path}: dist and index must have the shape {(n, K + 1)}, not {distances.shape} and "
-                         f"{indices.shape}: is the layout that of this file?")
+        raise ValueError(
+            f"{path}: dist and index must have the shape {(n, K + 1)}, not {distances.shape} and "
+            f"{indices.shape}: is the layout that of this file?"
+        )
     try:
         return NeighborGraph(*drop_self(distances, indices))
     except ValueError as error:
@@ -240,7 +247,19 @@ def open_graphs(path: str | os.PathLike, layout: Layout = PAPER, sha256_expected
         raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}: unpack the archive again")
     note = folder / NOTE
     names = tuple(f"category {i}" for i in range(layout.categories))
-    return Atlas(folder.name, CHECKPOINTS, Layers(folder, layout.n), layout.labels, names, (None,) * len(names),
-                 tuple(f"row {i}" for i in range(layout.n)),
-                 {"k": K, "n": layout.n, "families": layout.families, "planted": (folder / PLANTED).exists(),
-                  "sha256": note.read_text().split()[0] if note.exists() else None})
+    return Atlas(
+        folder.name,
+        CHECKPOINTS,
+        Layers(folder, layout.n),
+        layout.labels,
+        names,
+        (None,) * len(names),
+        tuple(f"row {i}" for i in range(layout.n)),
+        {
+            "k": K,
+            "n": layout.n,
+            "families": layout.families,
+            "planted": (folder / PLANTED).exists(),
+            "sha256": note.read_text().split()[0] if note.exists() else None,
+        },
+    )

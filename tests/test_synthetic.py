@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from nbutils import datasets
-from nbutils.datasets import gaussian_mixture, load_atlas, manifold, mixture_log_density
+from nbutils._data import DATA
+from nbutils._files import sha256
+from nbutils.atlas import load_atlas
 from nbutils.dimension import twonn
+from nbutils.extraction.photographs import sample_photographs
 from nbutils.neighbors import knn_graph
+from nbutils.paper.table import paper_table
+from nbutils.synthetic import MANIFOLDS, gaussian_mixture, manifold, mixture_log_density
+from nbutils.wordnet import synset_table
 
 # --- the atlas that ships with the book
 
@@ -42,7 +47,7 @@ def test_names_of_the_files_match_their_labels(atlas):
 
 
 def test_synsets_of_the_atlas_are_those_of_the_table(atlas):
-    with open(datasets.DATA / "caltech101_synsets.csv", newline="", encoding="utf-8") as file:
+    with open(DATA / "caltech101_synsets.csv", newline="", encoding="utf-8") as file:
         table = {row["category"]: row["synset"] for row in csv.DictReader(file)}
     assert dict(zip(atlas.class_names, (synset or "" for synset in atlas.synsets), strict=True)) == table
 
@@ -65,7 +70,7 @@ def test_random_control_is_of_the_same_photographs(atlas):
 
 
 def test_shipped_network_is_the_installed_one(atlas):
-    from nbutils import models
+    from nbutils.extraction import models
 
     network = models.load(atlas.meta["network"])
     assert models.fingerprint(network.model) == atlas.meta["weights_sha256"]
@@ -74,7 +79,7 @@ def test_shipped_network_is_the_installed_one(atlas):
 
 
 def test_commands_in_the_readme_are_those_that_made_the_atlases():
-    readme = (datasets.DATA / "README.md").read_text(encoding="utf-8").replace("\\\n", "").replace('"', "'")
+    readme = (DATA / "README.md").read_text(encoding="utf-8").replace("\\\n", "").replace('"', "'")
     for name in (SHIPPED, f"{SHIPPED}-random"):
         assert load_atlas(name).meta["command"] in " ".join(readme.split())
 
@@ -87,21 +92,23 @@ def test_data_is_small_and_holds_no_pickle_and_no_photographs(root):
     assert {file.suffix for file in files} <= {".npz", ".json", ".csv", ".tsv", ".md", ".py", ".yaml", ".pt", ""}
     for file in files:
         if file.suffix == ".pt":
-            assert all(value.dtype in (torch.float16, torch.int64)
-                       for value in torch.load(file, weights_only=True).values())
+            assert all(
+                value.dtype in (torch.float16, torch.int64) for value in torch.load(file, weights_only=True).values()
+            )
         if file.suffix == ".npz":
             with np.load(file, allow_pickle=False) as stored:
                 assert {name: stored[name].dtype.str for name in stored} == {"distances": "<f4", "indices": "<i4"}
 
 
 def test_paper_table():
-    table = datasets.paper_table()
+    table = paper_table()
     assert [row["checkpoint"] for row in table] == [0, 1, 10, 34, 97, 142, 145, 148, 151, 152, 153]
     assert (table[0]["peaks"], table[8]["peaks"], table[-1]["peaks"]) == (4, 115, 217)
     assert table[-1]["overlap_output"] == 1
 
 
 # --- an atlas of one's own
+
 
 @pytest.fixture
 def tiny(tmp_path):
@@ -112,11 +119,17 @@ def tiny(tmp_path):
     for seed, name in enumerate(["stage 1", "logits"]):
         file = folder / f"{name.replace(' ', '_')}.npz"
         knn_graph(np.random.default_rng(seed).normal(size=(12, 3)), 4).save(file)
-        layers[name] = {"module": f"m{seed}", "shape": [3], "file": file.name, "sha256": datasets.sha256(file)}
+        layers[name] = {"module": f"m{seed}", "shape": [3], "file": file.name, "sha256": sha256(file)}
     (folder / "meta.json").write_text(json.dumps({"layers": layers, "n": 12}))
-    (folder / "images.json").write_text(json.dumps({
-        "classes": [{"name": "ant", "synset": "n02219486"}, {"name": "blob", "synset": None}],
-        "labels": [0] * 6 + [1] * 6, "files": [f"{i}.png" for i in range(12)]}))
+    (folder / "images.json").write_text(
+        json.dumps(
+            {
+                "classes": [{"name": "ant", "synset": "n02219486"}, {"name": "blob", "synset": None}],
+                "labels": [0] * 6 + [1] * 6,
+                "files": [f"{i}.png" for i in range(12)],
+            }
+        )
+    )
     return folder
 
 
@@ -148,37 +161,53 @@ def test_unknown_atlas(tmp_path):
         load_atlas(tmp_path)
 
 
-@pytest.mark.parametrize("damage", [
-    lambda f: (f / "meta.json").write_text('{"layers": {'),
-    lambda f: (f / "meta.json").write_bytes(b"\xff\xfe\x00 not text"),
-    lambda f: (f / "meta.json").write_text("[1, 2]"),
-    lambda f: (f / "meta.json").write_text("{}"),
-    lambda f: (f / "images.json").unlink(),
-    lambda f: (f / "images.json").write_text("{}"),
-    lambda f: edit(f / "images.json", lambda c: c["classes"][0].pop("synset")),
-    lambda f: edit(f / "images.json", lambda c: c.update(labels=["ant"] * 12)),
-], ids=["half meta", "no text", "meta a list", "meta empty", "no images", "images empty", "no synset", "no numbers"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda f: (f / "meta.json").write_text('{"layers": {'),
+        lambda f: (f / "meta.json").write_bytes(b"\xff\xfe\x00 not text"),
+        lambda f: (f / "meta.json").write_text("[1, 2]"),
+        lambda f: (f / "meta.json").write_text("{}"),
+        lambda f: (f / "images.json").unlink(),
+        lambda f: (f / "images.json").write_text("{}"),
+        lambda f: edit(f / "images.json", lambda c: c["classes"][0].pop("synset")),
+        lambda f: edit(f / "images.json", lambda c: c.update(labels=["ant"] * 12)),
+    ],
+    ids=["half meta", "no text", "meta a list", "meta empty", "no images", "images empty", "no synset", "no numbers"],
+)
 def test_damaged_atlas(tiny, damage):
     damage(tiny)
     with pytest.raises(ValueError, match=r"atlas '.*tiny' is damaged \(.*\): fetch or build it again"):
         load_atlas(tiny)
 
 
-@pytest.mark.parametrize("change", [
-    lambda c: c["labels"].pop(), lambda c: c["labels"].append(1), lambda c: c["labels"].__setitem__(3, 2),
-    lambda c: c["labels"].__setitem__(3, -1), lambda c: c.update(labels=[], files=[]), lambda c: c["classes"].pop(),
-], ids=["too few", "too many", "too large", "negative", "none", "too few classes"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c["labels"].pop(),
+        lambda c: c["labels"].append(1),
+        lambda c: c["labels"].__setitem__(3, 2),
+        lambda c: c["labels"].__setitem__(3, -1),
+        lambda c: c.update(labels=[], files=[]),
+        lambda c: c["classes"].pop(),
+    ],
+    ids=["too few", "too many", "too large", "negative", "none", "too few classes"],
+)
 def test_labels_that_do_not_fit(tiny, change):
     edit(tiny / "images.json", change)
     with pytest.raises(ValueError, match=r"images\.json does not name one category for each image"):
         load_atlas(tiny)
 
 
-@pytest.mark.parametrize("damage", [
-    lambda file: file.unlink(),
-    lambda file: file.write_bytes(file.read_bytes()[:-1]),
-    lambda file: knn_graph(np.random.default_rng(9).normal(size=(12, 3)), 4).save(file),
-], ids=["missing", "cut short", "another sound graph"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file.unlink(),
+        lambda file: file.write_bytes(file.read_bytes()[:-1]),
+        lambda file: knn_graph(np.random.default_rng(9).normal(size=(12, 3)), 4).save(file),
+    ],
+    ids=["missing", "cut short", "another sound graph"],
+)
 def test_changed_graphs_are_refused_when_first_read(tiny, damage):
     damage(tiny / "stage_1.npz")
     atlas = load_atlas(tiny)
@@ -190,8 +219,9 @@ def test_changed_graphs_are_refused_when_first_read(tiny, damage):
 
 # --- photographs that come with packages, and names
 
+
 def test_sample_photographs():
-    photographs = datasets.sample_photographs()
+    photographs = sample_photographs()
     assert len(photographs) >= 8 and "cat" in photographs
     for name, photograph in photographs.items():
         pixels = np.asarray(photograph)
@@ -200,10 +230,10 @@ def test_sample_photographs():
 
 
 def test_synset_table(tmp_path):
-    table = datasets.synset_table()
+    table = synset_table()
     assert len(table) == 101 and table["crab"].startswith("n") and table["garfield"] is None
     (tmp_path / "mine.csv").write_text("category,synset\ncat,n02121620\nblob,\n")
-    assert datasets.synset_table(tmp_path / "mine.csv") == {"cat": "n02121620", "blob": None}
+    assert synset_table(tmp_path / "mine.csv") == {"cat": "n02121620", "blob": None}
 
 
 # --- clouds of known truth
@@ -227,8 +257,9 @@ def test_points_of_a_mixture_follow_its_density():
     count, edges = np.histogram(points[:, 0], bins=60, range=(-4, 5))
     middle, width = (edges[:-1] + edges[1:]) / 2, edges[1] - edges[0]
     # Simpson's rule within each bin; a count has the deviation of a binomial.
-    left, centre, right = (np.exp(mixture_log_density(at[:, None], MEANS, SCALES, WEIGHTS))
-                           for at in (edges[:-1], middle, edges[1:]))
+    left, centre, right = (
+        np.exp(mixture_log_density(at[:, None], MEANS, SCALES, WEIGHTS)) for at in (edges[:-1], middle, edges[1:])
+    )
     expected = 200_000 * width * (left + 4 * centre + right) / 6
     assert np.abs((count - expected) / np.sqrt(expected)).max() < 4.5
     for i in range(3):
@@ -250,15 +281,18 @@ def test_seeds():
         assert not np.array_equal(make(4), make(5))
 
 
-@pytest.mark.parametrize("arguments, words", [
-    ({"means": [0.0, 1.0]}, r"means must have the shape \(c, d\), not \(2,\)"),
-    ({"means": np.zeros((0, 2))}, "means must have the shape"),
-    ({"scales": [1.0, 2.0]}, "scales must be one positive number or 3"),
-    ({"scales": -1.0}, "scales must be one positive number"),
-    ({"weights": [0.5, 0.5]}, "weights must be 3 probabilities"),
-    ({"weights": [0.5, 0.5, 0.5]}, "weights must be 3 probabilities that sum to 1"),
-    ({"weights": [1.5, -0.5, 0.0]}, "weights must be 3 probabilities"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"means": [0.0, 1.0]}, r"means must have the shape \(c, d\), not \(2,\)"),
+        ({"means": np.zeros((0, 2))}, "means must have the shape"),
+        ({"scales": [1.0, 2.0]}, "scales must be one positive number or 3"),
+        ({"scales": -1.0}, "scales must be one positive number"),
+        ({"weights": [0.5, 0.5]}, "weights must be 3 probabilities"),
+        ({"weights": [0.5, 0.5, 0.5]}, "weights must be 3 probabilities that sum to 1"),
+        ({"weights": [1.5, -0.5, 0.0]}, "weights must be 3 probabilities"),
+    ],
+)
 def test_mixtures_that_cannot_be(arguments, words):
     arguments = {"means": MEANS} | arguments
     with pytest.raises(ValueError, match=words):
@@ -276,15 +310,18 @@ def test_density_at_points_of_another_space(x):
 LEAST = {"cube": 0, "gaussian": 0, "sphere": 1, "torus": 3}  # more than its dimension, for a dimension of 3
 
 
-@pytest.mark.parametrize("kind", datasets.MANIFOLDS)
+@pytest.mark.parametrize("kind", MANIFOLDS)
 def test_manifolds_have_their_dimension_in_any_space(kind):
     flat, turned = manifold(kind, 3000, 3, seed=1), manifold(kind, 3000, 3, ambient=40, seed=1)
     assert flat.shape == (3000, 3 + LEAST[kind]) and turned.shape == (3000, 40)
     assert np.linalg.matrix_rank(turned - turned.mean(0), tol=1e-8) == 3 + LEAST[kind]
     assert twonn(knn_graph(turned, 2)).value == pytest.approx(3, abs=0.2)
     # Turned, not deformed: the same draw has the same distances in either space.
-    np.testing.assert_allclose(np.linalg.norm(turned[:50, None] - turned[:50], axis=-1),
-                               np.linalg.norm(flat[:50, None] - flat[:50], axis=-1), atol=1e-12)
+    np.testing.assert_allclose(
+        np.linalg.norm(turned[:50, None] - turned[:50], axis=-1),
+        np.linalg.norm(flat[:50, None] - flat[:50], axis=-1),
+        atol=1e-12,
+    )
     assert (np.abs(turned).max(0) > 0.01).all(), "the manifold lies along the axes"
 
 

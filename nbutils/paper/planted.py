@@ -17,6 +17,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from sklearn.metrics import adjusted_rand_score
 
+from .._files import write_atomically
 from .published import ARCHIVE, CHECKPOINTS, FOLDER, PLANTED, K, Layout, file_name
 
 SMALL = Layout(animals=10, artifacts=12, others=2, images=60)
@@ -41,10 +42,19 @@ def islands(layout: Layout, seed: int = 0) -> dict[str, np.ndarray]:
         groups[lost] = groups[rng.permutation(lost)]
         return groups
 
-    story = (rng.integers(0, 3, layout.n), rng.integers(0, 2, layout.n), 0 * category, 0 * category,
-             np.minimum(family, 1), family, np.where(animal, category // 2, layout.categories + family),
-             np.where(animal, category, layout.categories + family), astray(category // 2, 0.3), astray(category, 0.1),
-             astray(category, 0.12))
+    story = (
+        rng.integers(0, 3, layout.n),
+        rng.integers(0, 2, layout.n),
+        0 * category,
+        0 * category,
+        np.minimum(family, 1),
+        family,
+        np.where(animal, category // 2, layout.categories + family),
+        np.where(animal, category, layout.categories + family),
+        astray(category // 2, 0.3),
+        astray(category, 0.1),
+        astray(category, 0.12),
+    )
     return {layer: np.unique(groups, return_inverse=True)[1] for layer, groups in zip(CHECKPOINTS, story, strict=True)}
 
 
@@ -56,13 +66,19 @@ def truth(layout: Layout, seed: int = 0) -> list[dict]:
     for layer, groups in story.items():
         # Two independent neighbourhoods, each K of those who share an island.
         common = K * shared(groups, last) / (shared(groups) * shared(last))
-        rows.append({
-            "checkpoint": float(layer), "dimension_99": DIMENSIONS[layer], "dimension_90": DIMENSIONS[layer],
-            "peaks": groups.max() + 1, "peaks_90": groups.max() + 1,
-            "ari_classes": adjusted_rand_score(layout.labels[judged], groups[judged]),
-            "ari_macro": adjusted_rand_score(layout.families[judged], groups[judged]),
-            "overlap_labels": float((shared(groups, layout.labels) / shared(groups)).mean()),
-            "overlap_output": 1.0 if layer == CHECKPOINTS[-1] else float(common.mean())})
+        rows.append(
+            {
+                "checkpoint": float(layer),
+                "dimension_99": DIMENSIONS[layer],
+                "dimension_90": DIMENSIONS[layer],
+                "peaks": groups.max() + 1,
+                "peaks_90": groups.max() + 1,
+                "ari_classes": adjusted_rand_score(layout.labels[judged], groups[judged]),
+                "ari_macro": adjusted_rand_score(layout.families[judged], groups[judged]),
+                "overlap_labels": float((shared(groups, layout.labels) / shared(groups)).mean()),
+                "overlap_output": 1.0 if layer == CHECKPOINTS[-1] else float(common.mean()),
+            }
+        )
     return rows
 
 
@@ -84,10 +100,13 @@ def plant(folder: str | os.PathLike, layout: Layout = SMALL, seed: int = 0) -> P
     """Write an archive in the layout of the published one into a folder, whole or not at all, and return its path."""
     archive = Path(folder) / ARCHIVE
     archive.parent.mkdir(parents=True, exist_ok=True)
-    part = archive.with_name(ARCHIVE + ".part")
     rng = np.random.default_rng([seed, 1])
     # Without the time in the header: the same seed gives the same bytes.
-    with gzip.GzipFile(part, "wb", compresslevel=1, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+    with (
+        write_atomically(archive) as whole,
+        gzip.GzipFile("", "wb", 1, whole, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
         for layer, groups in islands(layout, seed).items():
             x = cloud(groups, DIMENSIONS[layer], rng)
             distances, indices = cKDTree(x).query(x, K + 1, workers=-1)
@@ -95,7 +114,6 @@ def plant(folder: str | os.PathLike, layout: Layout = SMALL, seed: int = 0) -> P
             np.savez(file, dist=distances.astype(np.float32), index=indices.astype(np.int32))
             add(tar, file_name(layer), file)
         add(tar, PLANTED, io.BytesIO(b"Made by nbutils.planted: no network has seen these points.\n"))
-    os.replace(part, archive)
     return archive
 
 

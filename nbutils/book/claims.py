@@ -14,8 +14,15 @@ class ClaimFailed(AssertionError):
     """What the book says is not what the computation gives."""
 
 
-def claim(statement: str, value: object, *, expect: object = None, within: float = 0.0,
-          at_least: float | None = None, at_most: float | None = None) -> None:
+def claim(
+    statement: str,
+    value: object,
+    *,
+    expect: object = None,
+    within: float = 0.0,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> None:
     """State something that rests on `value`, show both to the reader, and fail if it is not so.
 
     Parameters
@@ -80,8 +87,9 @@ def check(answer: object, *arguments: object, expect: object, within: float = 0.
         elif isinstance(expect, str):
             right = value == expect
         else:
-            right = bool(np.shape(value) == np.shape(expect)
-                         and np.allclose(value, expect, rtol=0, atol=within, equal_nan=True))
+            right = bool(
+                np.shape(value) == np.shape(expect) and np.allclose(value, expect, rtol=0, atol=within, equal_nan=True)
+            )
         shown = show(value)
     except Exception as error:
         _note("check", "✗", f"{name} cannot be judged: {type(error).__name__}: {error}")
@@ -138,9 +146,12 @@ class _Note:
     def _repr_html_(self) -> str:
         mark, statement, value, asked = (html.escape(part) for part in self.parts)
         word = {"✓": "holds", "✗": "not yet", "○": "open"}[mark]
-        return (f'<div class="{self.kind}"><span role="img" aria-label="{word}">{mark}</span> {statement}'
-                + (f": <strong>{value}</strong>" if value else "")
-                + (f' <small>({asked})</small>' if asked else "") + "</div>")
+        return (
+            f'<div class="{self.kind}"><span role="img" aria-label="{word}">{mark}</span> {statement}'
+            + (f": <strong>{value}</strong>" if value else "")
+            + (f" <small>({asked})</small>" if asked else "")
+            + "</div>"
+        )
 
 
 def _note(kind: str, mark: str, statement: str, value: str = "", asked: str = "") -> None:

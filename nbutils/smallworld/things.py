@@ -6,12 +6,13 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import yaml
 
-THINGS = Path(__file__).resolve().parent.parent / "data" / "small_world" / "things.yaml"
+from .._data import DATA
+
+THINGS = DATA / "small_world" / "things.yaml"
 COLOURS = ("main", "other", "dark")
 PARTS = 12  # at most
 
@@ -62,8 +63,9 @@ def load_things(path: str | os.PathLike = THINGS) -> tuple[Thing, ...]:
                 raise ValueError(f"family {name!r} is of the unknown group {family['group']!r}")
         return tuple(_thing(name, thing, families) for name, thing in things.items())
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{os.fspath(path)}: groups, families and things must be as its head describes "
-                         f"({error!r})") from error
+        raise ValueError(
+            f"{os.fspath(path)}: groups, families and things must be as its head describes ({error!r})"
+        ) from error
 
 
 def _thing(name: str, thing: dict, families: dict) -> Thing:
@@ -83,14 +85,22 @@ def _thing(name: str, thing: dict, families: dict) -> Thing:
     return Thing(name, thing["synset"], thing["family"], family["group"], parts)
 
 
-def _shapes(*, colour: str = "main", turn: float = 0, width: float = 0, copies: int = 1,
-            around: Sequence[float] = (0, 0), mirror: bool = False, **kind: list) -> Iterator[Shape]:
+def _shapes(
+    *,
+    colour: str = "main",
+    turn: float = 0,
+    width: float = 0,
+    copies: int = 1,
+    around: Sequence[float] = (0, 0),
+    mirror: bool = False,
+    **kind: list,
+) -> Iterator[Shape]:
     """The shapes that one entry describes: its copies, and its mirror image."""
     if colour not in COLOURS:
         raise ValueError(f"colour must be one of {COLOURS}, not {colour!r}")
     if len(kind) != 1:
         raise ValueError(f"a shape is one of ellipse, box, polygon and line, not {list(kind) or 'nothing'}")
-    (name, numbers), = kind.items()
+    ((name, numbers),) = kind.items()
     numbers = np.array(numbers, float)
     if name in ("ellipse", "box") and numbers.shape == (4,) and (numbers[2:] > 0).all():
         corners = [[1, 1], [-1, 1], [-1, -1], [1, -1]] if name == "box" else [[1, 0], [0, 1]]
@@ -106,7 +116,7 @@ def _shapes(*, colour: str = "main", turn: float = 0, width: float = 0, copies: 
     centre = numbers[:2] if name == "ellipse" else points.mean(0)
     for copy in range(copies):
         rotation = _rotation(360 * copy / copies)
-        for side in (1, -1)[:1 + mirror]:
+        for side in (1, -1)[: 1 + mirror]:
             place = ([side, 1] * ((p - around) @ rotation + around) for p in (points, centre))
             yield _shape(name == "ellipse", colour, *place)
 
