@@ -1,4 +1,5 @@
 # Two commands: `make book` and `make test`. They need Python 3.10 or later, make, and the package index.
+# While you work on the code, `make unit` is the quick one.
 PYTHON ?= python3
 PORT ?= 8000
 UV_VERSION := 0.13.9
@@ -9,6 +10,7 @@ INSTALLED := $(VENV)/.installed
 BUILT := _build/.built
 FRESH := _build/.fresh
 OTHERS := _build/bench
+WITHOUT_BOOK := --ignore=tests/test_book.py --ignore=tests/test_solutions.py
 
 # What a cell's output depends on besides the cell itself; the execution cache does not look at these.
 INPUTS := $(INSTALLED) $(shell find nbutils data tests/golden -type f -not -path '*/__pycache__/*' 2>/dev/null)
@@ -19,7 +21,7 @@ BOOK_ENV := TQDM_DISABLE=1 JUPYTER_PREFER_ENV_PATH=1 PYTHONDONTWRITEBYTECODE=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book test serve train links cover bench lock clean
+.PHONY: help book test unit types format serve train links registry cover bench lock clean
 
 help:  ## list the targets
 	@echo "Targets:"
@@ -29,9 +31,22 @@ help:  ## list the targets
 book: $(BUILT)  ## execute every notebook and render the book in _build/html
 	@echo "The book is ready. Open $(CURDIR)/_build/html/index.html, or run: make serve"
 
-test: $(BUILT)  ## check the code, the notebooks, their claims and the rendered pages
+test: $(BUILT) types  ## check the code, the notebooks, their claims and the rendered pages
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BOOK_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+unit: $(INSTALLED)  ## check the code in a few minutes, without the book and without slow tests
+	$(BIN)/ruff check .
+	$(BOOK_ENV) $(BIN)/python -m pytest -m "not slow" $(WITHOUT_BOOK) $(PYTEST_ARGS)
+
+types: $(INSTALLED)  ## check the types of nbutils
+	$(BIN)/mypy
+
+format: $(INSTALLED)  ## format the code and the notebooks, and strip the notebooks of their outputs
+	$(BIN)/ruff check --fix --exit-zero .
+	$(BIN)/ruff format .
+	$(BIN)/nbstripout --keep-id chapters/*.ipynb chapters/reference/*.ipynb
 
 serve: $(BUILT)  ## show the book at http://127.0.0.1:8000
 	@echo "Open http://127.0.0.1:$(PORT) and stop with Ctrl-C"
@@ -40,8 +55,11 @@ serve: $(BUILT)  ## show the book at http://127.0.0.1:8000
 train: $(INSTALLED)  ## train the small networks again (about ten minutes) and save them in data/small_world
 	$(BIN)/python -m nbutils.smallworld.training
 
-links: $(INSTALLED)  ## write the repository's address from _config.yml into every notebook
-	$(BIN)/python chapters/repository.py
+links:  ## write the repository's address from _config.yml, and the version, into every notebook
+	PYTHONPATH=. $(PYTHON) chapters/repository.py
+
+registry: $(INSTALLED)  ## write the SHA-256 of the atlases' files into data/registry.txt
+	$(BIN)/python -m nbutils._data
 
 cover: $(INSTALLED)  ## draw the figure of the README and the front page again
 	$(BIN)/python chapters/cover.py
@@ -54,7 +72,7 @@ lock: $(BIN)/uv  ## choose the newest versions that pyproject.toml allows
 		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 clean:  ## remove the built book and the caches (the environment stays in .venv)
-	rm -rf _build .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find nbutils tests chapters -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/uv:

@@ -1,100 +1,149 @@
 """The address of the book's repository: set once in _config.yml, needed in the notebooks and on the pages.
 
-``python chapters/repository.py`` (``make links``) writes it into the first cell of every notebook, because Colab
-opens a notebook and nothing else. As a Sphinx extension the module shows the theme's buttons where there is an
-address, and none where there is not.
+``make links`` writes it, with the version of the book, into the first cell of every notebook, because Colab opens a
+notebook and nothing else. It needs nothing but Python. As a Sphinx extension the module shows the theme's buttons where
+there is an address, and none where there is not.
 """
 
 from __future__ import annotations
 
-import os
-import sys
+import json
 from pathlib import Path
+
+from nbutils import __version__
+from nbutils._files import write_text
+from nbutils._repository import repository_url
 
 CHAPTERS = Path(__file__).resolve().parent
 
 SETUP_CELL = """\
 # @title Set up: run this cell first
-# Fetches the book where it is not installed, as on Colab, and changes no package that is there already.
-def set_up(repository, branch):
+# Fetches the book where it is not installed, as on Colab, and changes no other
+# package that is there already.
+def set_up(repository, version):
+    import importlib
     import importlib.util
     import os
+    import re
     import subprocess
     import sys
     from pathlib import Path
 
-    def run(*command):
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    def run(*words):
+        command = [str(word) for word in words]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise RuntimeError(f"{' '.join(done.args)} failed:\\n{done.stderr or done.stdout}")
+            said = done.stderr or done.stdout
+            raise RuntimeError(f"{' '.join(command)} failed:\\n{said}")
         return done.stdout
 
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    book = Path.cwd().parent if Path("../nbutils").is_dir() else Path("book").resolve()
-    if importlib.util.find_spec("nbutils") is None:
-        if not book.is_dir():
-            if not repository:
-                raise RuntimeError("This notebook does not know where the book's repository is. Set its address in "
-                                   "_config.yml (repository: url:) and run `make links`, or install the book here.")
-            run("git", "clone", "--quiet", "--depth", "1", "--branch", branch, repository, book)
+    def version_in(folder):
+        # There is another package named nbutils; ours gives its full name.
+        code = Path(folder, "nbutils", "__init__.py")
+        text = code.read_text(encoding="utf-8") if code.is_file() else ""
+        ours = r'hierarchical-nucleation.*?__version__ = "(.+?)"'
+        found = re.search(ours, text, re.DOTALL)
+        return found and found[1]
+
+    around = [Path.cwd(), *Path.cwd().parents]
+    here = next((folder for folder in around if version_in(folder)), None)
+    book = here or Path("book").resolve()
+    if here:  # a notebook in a copy of the book uses that copy
+        version = version_in(here)
+    spec = importlib.util.find_spec("nbutils")
+    code = spec and spec.origin
+    if not code or version_in(Path(code).parents[1]) != version:
+        tag = f"v{version}"
+        if version_in(book) != version and not repository:
+            raise RuntimeError(
+                f"This notebook needs version {version} of the book and does "
+                "not know where its repository is: run `pip install -e "
+                "'.[notebooks]'` in a clone of it, or set its address in "
+                "_config.yml (repository: url:) and run `make links`."
+            )
+        if not book.exists():
+            clone = ["git", "clone", "--quiet", "--depth", "1"]
+            run(*clone, "--branch", tag, repository, book)
+        elif not (version_in(book) and (book / ".git").exists()):
+            raise RuntimeError(
+                f"{book} is not a clone of the book: move it away, or work in "
+                "another folder."
+            )
+        elif version_in(book) != version:
+            fetch = ["git", "-C", book, "fetch", "--quiet", "--depth", "1"]
+            run(*fetch, repository, "tag", tag)
+            run("git", "-C", book, "checkout", "--quiet", tag)
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+        others = ["--exclude-editable", "--exclude", "hierarchical-nucleation"]
         present = book / "_build" / "present.txt"
         present.parent.mkdir(exist_ok=True)
-        present.write_text(run(*pip, "list", "--format=freeze", "--exclude-editable"))
-        run(*pip, "install", "--quiet", "--constraint", present, "--editable", book)
+        present.write_text(run(*pip, "list", "--format=freeze", *others))
+        install = [*pip, "install", "--quiet", "--constraint", present]
+        run(*install, "--editable", f"{book}[notebooks]")
         sys.path.insert(0, str(book))
-    if (book / "chapters").is_dir():
+        importlib.invalidate_caches()
+        if "nbutils" in sys.modules:
+            raise RuntimeError(
+                f"Version {version} of the book is installed now, but another "
+                "one is loaded: restart the kernel and run this cell again."
+            )
+    if not here and version_in(book):
         os.chdir(book / "chapters")
 
 
-set_up(repository="REPOSITORY", branch="BRANCH")"""
+set_up(
+    repository="REPOSITORY",
+    version="VERSION",
+)"""
 
 METADATA = {"tags": ["setup", "remove-cell"], "cellView": "form"}
 
 
-def address(config: Path = CHAPTERS.parent / "_config.yml") -> tuple[str, str]:
-    """The repository's address, "" where none is set, and its branch."""
-    import yaml
+def address(config: Path = CHAPTERS.parent / "_config.yml") -> str:
+    """The repository's address, "" where none is set.
 
-    repository = (
-        yaml.safe_load(config.read_text(encoding="utf-8")).get("repository")
-        or {}
-    )
-    return (repository.get("url") or "").rstrip("/"), repository.get(
-        "branch"
-    ) or "main"
+    Raises
+    ------
+    ValueError
+        If it would break the cell that it is written into.
+    """
+    url = repository_url(config)
+    if '"' in url or "\\" in url or any(c.isspace() for c in url):
+        raise ValueError(
+            f"repository url in _config.yml must have no quotes, backslashes or spaces: {url}"
+        )
+    return url
 
 
-def setup_cell(url: str, branch: str = "main") -> str:
+def setup_cell(url: str, version: str = __version__) -> str:
     """The source of the first cell of every notebook of the book at `url`."""
-    for name, value in (("url", url), ("branch", branch)):
-        if (
-            '"' in value
-            or "\\" in value
-            or any(character.isspace() for character in value)
-        ):
-            raise ValueError(
-                f"repository {name} in _config.yml must have no quotes, backslashes or spaces: {value}"
-            )
-    return SETUP_CELL.replace("BRANCH", branch).replace("REPOSITORY", url)
+    return SETUP_CELL.replace("VERSION", version).replace("REPOSITORY", url)
 
 
 def write(path: Path, source: str) -> bool:
     """Make `source` the first cell of a notebook, in place of its set-up cell if any; True if that changed it."""
-    import nbformat
-
-    notebook = nbformat.read(path, as_version=4)
-    before = nbformat.writes(notebook)
-    if not notebook.cells or "setup" not in notebook.cells[0].metadata.get(
-        "tags", []
-    ):
-        notebook.cells.insert(0, nbformat.v4.new_code_cell(id="setup"))
-    notebook.cells[0].source = source
-    notebook.cells[0].metadata = nbformat.from_dict(METADATA)
-    after = nbformat.writes(notebook)
+    before = path.read_text(encoding="utf-8")
+    notebook = json.loads(before)
+    cells = notebook["cells"]
+    if not cells or "setup" not in cells[0]["metadata"].get("tags", []):
+        empty = {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": "setup",
+            "outputs": [],
+        }
+        cells.insert(0, empty)
+    cells[0] |= {
+        "metadata": METADATA,
+        "source": source.splitlines(keepends=True),
+    }
+    # As nbformat and nbstripout write it.
+    after = (
+        json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True)
+        + "\n"
+    )
     if after != before:
-        part = path.with_name(path.name + ".part")
-        part.write_text(after + "\n", encoding="utf-8")
-        os.replace(part, path)
+        write_text(path, after)
     return after != before
 
 
@@ -113,15 +162,18 @@ def setup(app) -> dict:
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-if __name__ == "__main__":
-    url, branch = address()
+def main() -> None:
+    url = address()
     changed = [
         path.name
         for folder in (CHAPTERS, CHAPTERS / "reference")
         for path in sorted(folder.glob("*.ipynb"))
-        if write(path, setup_cell(url, branch))
+        if write(path, setup_cell(url))
     ]
     print(
-        f"The notebooks say {url or 'no address'}. Changed: {', '.join(changed) or 'none'}."
+        f"The notebooks have {url or 'no address'} and version {__version__}. Changed: {', '.join(changed) or 'none'}."
     )
-    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import networkx as nx
 import nltk
-from nbutils.things import load_things
+from nbutils.smallworld.things import load_things
 from nltk.corpus import wordnet
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from timm.data import ImageNetInfo

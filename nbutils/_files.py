@@ -1,6 +1,7 @@
-"""Files written atomically, so that an interruption leaves the old file or the new one, never a part; and their hashes.
+"""Files and folders that are written atomically, and the hashes of files.
 
-Whatever is being written has the name of its place with ``.part`` at the end, in the same folder.
+An interruption leaves either the old file or the new one. Until it is complete, a file has the name under which it will
+be found with ``.part`` appended, in the same folder.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def part_of(path: str | os.PathLike) -> Path:
 
 @contextmanager
 def write_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """A binary file to write to, which takes the place of `path` when the block ends without an error."""
+    """A binary file to write to, which replaces `path` when the block ends without an error."""
     part = part_of(path)
     try:
         with part.open("wb") as file:
@@ -46,7 +47,13 @@ def write_json(path: str | os.PathLike, content: object) -> None:
 
 @contextmanager
 def make_folder_atomically(folder: str | os.PathLike) -> Iterator[Path]:
-    """A new empty folder to fill, which takes the place of `folder` when the block ends without an error."""
+    """A new empty folder to fill, which is renamed to `folder` when the block ends without an error.
+
+    Raises
+    ------
+    OSError
+        At the end of the block, if `folder` exists and is not empty.
+    """
     part = part_of(folder)
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -1,51 +1,54 @@
 """`extract` and `knn_graph` on the workers of a Dask client.
 
-Images and rows are spread in blocks. Dask gives the blocks of a worker that is lost to the others. Nothing large
-travels: all workers must see the same files, as they do on one machine and on the shared disk of a cluster.
+Images and rows are distributed in blocks, and Dask gives the blocks of a lost worker to the others. No large data are
+sent: all workers must see the same files, as they do on one machine and on the shared disk of a cluster.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from ._device import best_device, full_precision
+from ._device import as_device, full_precision
 from ._files import write_json
 from ._progress import progress_bar
 from ._search import Blocks, most_rows, nearest_of_rows, refine
 from .extraction.activations import Remaining, forwarding, planned
+from .extraction.reduction import Reduction
 from .extraction.store import MANIFEST, ActivationStore, open_rows
 from .graph import NeighborGraph
-from .neighbors import as_rows, check_count
+from .neighbors import as_rows, checked_neighbors
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
-BLOCKS_A_THREAD = 4  # at least: few, and a lost one costs much; many, and each reads the data again
-HOOKS = threading.Lock()  # the threads of a worker share one copy of the network, and would record each other's layers
+BLOCKS_A_THREAD = 4  # at least; with fewer a lost block costs more, and with more the data are read more often
+HOOKS = threading.Lock()  # the threads of a worker share one network, and would record each other's layers
 
 
 def rows_of(n: int, client: Client, most: int, multiple: int = 1, begin: int = 0) -> list[slice]:
-    """begin ... n in blocks of `most` rows or fewer, enough of them for the threads of all workers."""
+    """The rows from `begin` to n in blocks of at most `most`, enough of them for the threads of all workers."""
     threads = max(1, sum(client.nthreads().values()))
     size = min(most, -(-(n - begin) // (BLOCKS_A_THREAD * threads)))
     size = max(1, -(-size // multiple)) * multiple
     return [slice(start, min(start + size, n)) for start in range(begin, n, size)]
 
 
-def spread(client: Client, function: object, blocks: Sequence[slice], *arguments: object):
-    """Block and result of ``function(block, *arguments)`` for each block, as the workers finish."""
+def spread(
+    client: Client, function: Callable[..., Any], blocks: Sequence[slice], *arguments: object
+) -> Iterator[tuple[slice, Any]]:
+    """Block and result of ``function(block, *arguments)`` for each block, in the order in which they are finished."""
     from distributed import as_completed
 
-    futures = {client.submit(function, block, *arguments, pure=False): block for block in blocks}
+    futures: dict[Future, slice] = {client.submit(function, block, *arguments, pure=False): block for block in blocks}
     try:
         for future, result in as_completed(futures, with_results=True):
             block = futures.pop(future)
@@ -67,34 +70,36 @@ def knn_graph(
     *,
     memory: float = 1e9,
 ) -> NeighborGraph:
-    """`neighbors.knn_graph` on the workers of a Dask client, each for blocks of rows.
+    """`neighbors.knn_graph` on the workers of a Dask client, each of which works on blocks of rows.
 
-    The neighbours are the same, and their distances as right. Each block of rows is compared with all rows: twice the
-    products that one machine needs, which compares each pair once, but nothing has to be put together at the end. A
-    worker that is lost is made up for by the others.
+    The neighbours are the same, and the distances as accurate. Each block of rows is compared with all rows. This takes
+    twice the products that `neighbors.knn_graph` needs, which visits each pair once, but the blocks stay independent:
+    if a worker is lost, the others take over its blocks.
 
     Parameters
     ----------
     client : a ``dask.distributed.Client``.
-    x : (n, ...) a ``.npy`` file that all workers see, or a memory map of one, for instance a layer of an
+    x : (n, ...) the path of a ``.npy`` file that all workers see, or a memory map of one, for instance a layer of an
         `ActivationStore`.
+    k : number of neighbours, below n.
     device : of each worker; by default the best that it has.
-    memory : bytes of working memory for each block at hand.
+    memory : bytes of working memory for each thread of a worker.
 
     Raises
     ------
     TypeError, ValueError
-        As `neighbors.knn_graph`; and if `x` is no ``.npy`` file, or only a part of one.
+        As `neighbors.knn_graph`; and if `x` is not a ``.npy`` file, or only a part of one.
     FileNotFoundError
         If a worker cannot read `x`.
     """
     path = file_of(x)
     here = as_rows(path)
     n = len(here)
-    check_count(k, n)
+    k = checked_neighbors(k, n)
     distances, indices = np.empty((n, k), np.float32), np.empty((n, k), np.int32)
     described = (tuple(here.shape), str(here.dtype))
-    blocks = rows_of(n, client, most=most_rows(n, torch.device(device or "cpu"), memory, 1))
+    # Whatever the best device of a worker is, it takes at least as many rows as a CPU.
+    blocks = rows_of(n, client, most=most_rows(n, torch.device("cpu" if device is None else device), memory, 1))
     with progress_bar(total=n, desc="neighbours", unit="row") as progress:
         for rows, found in spread(client, rows_of_graph, blocks, str(path), described, k, device, memory):
             distances[rows], indices[rows] = found
@@ -103,24 +108,27 @@ def knn_graph(
 
 
 def rows_of_graph(
-    rows: slice, path: str, described: tuple, k: int, device: str | None, memory: float
+    rows: slice, path: str, described: tuple, k: int, device: torch.device | str | None, memory: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Runs on a worker: distances and indices of the neighbours of some rows."""
+    """Runs on a worker: distances and indices of the neighbours of some rows.
+
+    `described` is the shape and the type of x as the client sees them.
+    """
     try:
         x = as_rows(path)
     except OSError as error:
         raise FileNotFoundError(f"a worker cannot read {path} ({error}): use a disk that all workers see") from None
     if (tuple(x.shape), str(x.dtype)) != described:
         raise ValueError(f"{path} holds other data for a worker than for the client: share one disk")
-    device = torch.device(device or "cpu")
-    with full_precision(device):
-        data = Blocks(x, device, memory, threads=1)
+    where = as_device(device)
+    with full_precision(where):
+        data = Blocks(x, where, memory, threads=1)
         distances, indices = refine(data, k, *nearest_of_rows(data, rows, min(k + 4, len(x) - 1)), rows.start)
     return distances.astype(np.float32), indices.astype(np.int32)
 
 
 def file_of(x: object) -> Path:
-    """The absolute path of the ``.npy`` file that x is; TypeError or ValueError if it is none."""
+    """The absolute path of the ``.npy`` file that holds x; TypeError or ValueError if there is none."""
     if isinstance(x, (str, os.PathLike)):
         return Path(x).absolute()
     remedy = "save it with np.save and give the path"
@@ -141,11 +149,12 @@ def file_of(x: object) -> Path:
 
 @dataclass(frozen=True)
 class Job:
-    """What each worker gets once. In a class of its own it is pickled; Dask would take a bare network apart."""
+    """What is sent to each worker once. An instance of this class is pickled; Dask would take a bare network apart."""
 
     model: nn.Module
     images: Sequence
     layers: Mapping[str, str]
+    reduce: Reduction | Mapping[str, Reduction] = None
 
 
 def extract(
@@ -159,14 +168,17 @@ def extract(
     batch_size: int = 32,
     device: torch.device | str | None = None,
     autocast: str | None = None,
+    reduce: Reduction | Mapping[str, Reduction] = None,
 ) -> ActivationStore:
-    """`extraction.activations.extract` on the workers of a Dask client, each of which runs blocks of the images.
+    """`extraction.activations.extract` on the workers of a Dask client, each of which works on blocks of the images.
 
     Parameters
     ----------
     client : a ``dask.distributed.Client``.
     out : a folder that all workers see.
-    device : of each worker; by default the best that it has. All else as in `extraction.activations.extract`.
+    device : of each worker; by default the best that it has.
+
+    All other parameters are those of `extraction.activations.extract`.
 
     Raises
     ------
@@ -174,11 +186,11 @@ def extract(
         As `extraction.activations.extract`.
     """
     out = Path(out)
-    with planned(model, images, layers, out, dtype, device, autocast) as (_, plan, done, shape):
+    with planned(model, images, layers, out, dtype, device, autocast, reduce) as (_, plan, done, shape):
         pass
     blocks = rows_of(plan["n"], client, most=32 * batch_size, multiple=batch_size, begin=done)
-    # One copy for each worker: while one of them lives no copy is lost for good.
-    [job] = client.scatter([Job(model.cpu(), images, dict(layers))], broadcast=True, hash=False)
+    # A copy on each worker, so that none is lost as long as one worker is left.
+    [job] = client.scatter([Job(model.cpu(), images, dict(layers), reduce)], broadcast=True, hash=False)
     stops = {block.start: block.stop for block in blocks}
     finished = set()
     with progress_bar(total=plan["n"], initial=done, desc="activations", unit="image") as progress:
@@ -186,20 +198,26 @@ def extract(
             finished.add(block.start)
             while done in finished:
                 done = stops[done]
-            # What is finished beyond a gap is done again after an interruption.
+            # After an interruption blocks beyond the first unfinished one are computed again.
             write_json(out / MANIFEST, {**plan, "done": done})
             progress.update(block.stop - block.start)
     return ActivationStore(out)
 
 
 def extract_rows(
-    block: slice, job: Job, out: str, plan: dict, batch_size: int, shape: torch.Size, device: str | None
+    block: slice,
+    job: Job,
+    out: str,
+    plan: dict,
+    batch_size: int,
+    shape: torch.Size,
+    device: torch.device | str | None,
 ) -> None:
-    """Runs on a worker: some of the images, into the rows of the files that are theirs."""
+    """Runs on a worker: writes the activations of a block of images into their rows of the files."""
     arrays = {name: open_rows(Path(out), plan, name, writable=True) for name in job.layers}
     remaining = Remaining(job.images, 0, shape)
-    where = best_device() if device is None else torch.device(device)
-    with HOOKS, forwarding(job.model, job.layers, plan["dtype"], where, plan["autocast"]) as (forward, _):
+    options = (plan["dtype"], as_device(device), plan["autocast"], job.reduce)
+    with HOOKS, forwarding(job.model, job.layers, *options) as (forward, _):
         for start in range(block.start, block.stop, batch_size):
             stop = min(start + batch_size, block.stop)
             for name, rows in forward(torch.stack([remaining[i] for i in range(start, stop)])).items():

@@ -1,4 +1,4 @@
-"""Intrinsic dimension over scales by decimation: the one estimate that needs the points and not their graph alone."""
+"""Intrinsic dimension over scales by decimation, which needs the points themselves and not only their graph."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from .dimension import Scaling, twonn
+from .graph import checked_integer
 from .neighbors import knn_graph
 
 
-def decimate(x: np.ndarray, sizes: Sequence[int], repeats: int = 5, seed: int = 0) -> Scaling:
-    """`twonn` of random subsamples: among fewer points neighbours lie farther apart, and show a larger scale.
+def decimate(
+    x: np.ndarray, sizes: Sequence[int], repeats: int = 5, random_state: int | np.random.Generator = 0
+) -> Scaling:
+    """`twonn` of random subsamples: the fewer points there are, the farther apart neighbours lie, the larger the scale.
 
     Source: Facco, d'Errico, Rodriguez and Laio (2017), "block analysis".
 
@@ -20,19 +23,23 @@ def decimate(x: np.ndarray, sizes: Sequence[int], repeats: int = 5, seed: int = 
     x : (n, ...) the points.
     sizes : numbers of points to keep, each from 5 to n.
     repeats : subsamples of each size; the error is the standard deviation of their dimensions.
+    random_state : a seed or a NumPy generator, from which the subsamples are drawn.
 
     Returns
     -------
-    One entry for each size. `scale` is the mean distance to the second neighbour, so `far` is 2 throughout.
+    One entry for each size. `scale` is the mean distance to the second neighbour, in the unit of the data, so `far` is
+    2 throughout.
 
     Raises
     ------
+    TypeError
+        If a size or `repeats` is not an integer, or as `neighbors.knn_graph` has it.
     ValueError
-        If a size is below 5 or above the number of points.
+        If a size is below 5 or above the number of points, or as `neighbors.knn_graph` and `twonn` have it.
     """
-    if min(sizes) < 5 or max(sizes) > len(x):
-        raise ValueError(f"sizes must lie in 5 ... n = {len(x)}")
-    rng = np.random.default_rng(seed)
+    sizes = [checked_integer("sizes", size, 5, len(x), "the number of points") for size in sizes]
+    repeats = checked_integer("repeats", repeats, 1)
+    rng = np.random.default_rng(random_state)
     found = np.empty((len(sizes), repeats, 2))
     for i, size in enumerate(sizes):
         for j in range(repeats):

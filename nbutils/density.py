@@ -1,4 +1,4 @@
-"""Density of every point from the distances to its neighbours, in logarithms throughout."""
+"""The density at every point, estimated from the distances to its neighbours; always as a logarithm."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from .graph import NeighborGraph
 
 @dataclass(frozen=True, eq=False)
 class Density:
-    """Estimated density of n points.
+    """The estimated density at n points.
 
     Attributes
     ----------
-    log_density : (n,) float64, natural logarithm, normalised to one over the data; its unit is 1 / length^dimension
+    log_density : (n,) float64, natural logarithm of a probability density, in units of 1 / length^dimension
     error : (n,) float64, standard error of the logarithm
-    k : (n,) int, the neighbours that were used
+    k : (n,) int, number of neighbours used
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or `log_density` or `error` is not finite.
     """
 
     log_density: np.ndarray
@@ -35,51 +40,65 @@ class Density:
 
 
 def knn_density(graph: NeighborGraph, dimension: float | Dimension, k: int | np.ndarray = 30) -> Density:
-    """k points in the ball that reaches to the k-th neighbour: log rho = log k - log V_d - d log r_k - log n.
+    """The k-nearest-neighbour density: log rho = log k - log V_d - d log r_k - log n.
 
-    V_d is the volume of the unit ball in d dimensions. The error of the logarithm is 1 / sqrt(k).
+    r_k is the distance to the k-th neighbour and V_d the volume of the unit ball in d dimensions. The standard error
+    of the logarithm is 1 / sqrt(k).
 
-    Source: Doimo et al. (2020); Mack and Rosenblatt (1979). With ``k=adaptive_k(graph, dimension)``
+    Source: Doimo et al. (2020); Mack and Rosenblatt (1979). With ``k=kstar(graph, dimension)``
     this is the k*-NN density of Rodriguez et al. (2018).
 
     Parameters
     ----------
     dimension : the intrinsic dimension, a number or the result of `dimension.twonn`.
-    k : the same number of neighbours for all points, or one for each (n,).
+    k : number of neighbours, one for all points or an integer array (n,) with one for each.
 
     Raises
     ------
+    TypeError
+        If `k` is not an integer or an array of integers.
     ValueError
-        If `graph` has fewer than `k` neighbours, `dimension` is not positive, or a point has `k` duplicates.
+        If `graph` holds fewer than `k` neighbours, `dimension` is not positive, or a point has `k` duplicates.
     """
     d = positive_dimension(dimension)
-    k = np.broadcast_to(k, (graph.n,)) if np.shape(k) in ((), (graph.n,)) else None
-    if k is None or not np.issubdtype(k.dtype, np.integer) or k.min() < 1 or k.max() > graph.k:
-        raise ValueError(
-            f"k must be a whole number in 1 ... {graph.k}, the neighbours that graph holds, or one such "
-            f"number for each of the {graph.n} points"
-        )
+    k = k_of_each_point(graph, k)
     log_density = np.log(k) - log_unit_ball(d) - d * log_radius(graph, k) - np.log(graph.n)
-    return Density(log_density, k**-0.5, k.copy())
+    return Density(log_density, k**-0.5, k)
 
 
-def adaptive_k(graph: NeighborGraph, dimension: float | Dimension, threshold: float = 23.928) -> np.ndarray:
-    """(n,) k*, the number of neighbours up to which the density around each point is constant.
+def k_of_each_point(graph: NeighborGraph, k: int | np.ndarray) -> np.ndarray:
+    """(n,) int, the number of neighbours to use at each point; TypeError or ValueError as in `knn_density`."""
+    if np.ndim(k) == 0:
+        return np.full(graph.n, graph.check_k(k))
+    k = np.asarray(k)
+    if k.dtype.kind not in "iu":
+        raise TypeError(f"k must be an integer or an array of integers, not of {k.dtype}")
+    if k.shape != (graph.n,) or k.min() < 1 or k.max() > graph.k:
+        raise ValueError(
+            f"k must be one integer, or an array of the shape ({graph.n},), one for each point, and lie in "
+            f"1 ... {graph.k}, the neighbours that graph holds"
+        )
+    return k.astype(int)
 
-    For growing k, the likelihood ratio test asks whether the density at the point and the density at its next
-    neighbour, k + 1, each from k neighbours, differ. k* is the first k at which they do: so many neighbours lie before
-    the one that is different. At least 3; where no test fails, one less than the neighbours that `graph` holds.
+
+def kstar(graph: NeighborGraph, dimension: float | Dimension, threshold: float = 23.928) -> np.ndarray:
+    """(n,) int, k*: the number of neighbours over which the density around each point is constant.
+
+    For k = 3, 4 ... a likelihood-ratio test compares the density at the point with the density at its neighbour k + 1,
+    each estimated from k neighbours. k* is the first k at which the two differ significantly, or, if they never do,
+    one less than the number of neighbours that `graph` holds.
 
     Source: Rodriguez, d'Errico, Facco and Laio (2018); the bounds on k are those of DADApy.
 
     Parameters
     ----------
-    threshold : of the statistic, chi-square with one degree of freedom; 23.928 is passed by chance once in a million.
+    threshold : critical value of the test statistic, which follows a chi-squared distribution with one degree of
+        freedom; 23.928 has the p-value 1e-6.
 
     Raises
     ------
     ValueError
-        If `graph` has fewer than 5 neighbours, or `dimension` is not positive.
+        If `graph` holds fewer than 5 neighbours, or `dimension` is not positive.
     """
     d = positive_dimension(dimension)
     if graph.k < 5:
@@ -92,7 +111,7 @@ def adaptive_k(graph: NeighborGraph, dimension: float | Dimension, threshold: fl
         here, there = log_volume[growing, k - 1], log_volume[graph.indices[growing, k], k - 1]
         with np.errstate(invalid="ignore"):
             statistic = -2 * k * (here + there - 2 * np.logaddexp(here, there) + np.log(4))
-        # Two points with k duplicates each are equally dense, although both densities are infinite.
+        # Two points with k duplicates each have equal densities, although both are infinite.
         differ = (statistic >= threshold) & (here != there)
         k_star[growing[differ]] = k
         growing = growing[~differ]
@@ -100,27 +119,27 @@ def adaptive_k(graph: NeighborGraph, dimension: float | Dimension, threshold: fl
 
 
 def pak(graph: NeighborGraph, dimension: float | Dimension, threshold: float = 23.928) -> Density:
-    """Point-adaptive k-NN: the density at the point itself, of the k* shells around it, with a slope.
+    """The point-adaptive k-nearest-neighbour density (PAk), which fits a gradient over the k* neighbours.
 
-    Between neighbours l - 1 and l lies a shell of volume v_l. If the logarithm of the density changes as F + a l from
-    shell to shell, the log likelihood of the k* shells is sum(F + a l - v_l exp(F + a l)); its maximum gives F, free
-    of the bias that a slope gives to a mere count. It is concave, and found by Newton steps for all points at once.
+    Neighbours l - 1 and l enclose a shell of volume v_l. If the log density varies as F + a l from shell to shell, the
+    log likelihood of the k* shells is sum(F + a l - v_l exp(F + a l)). It is concave; Newton's method finds its maximum
+    over F and a. F is the log density at the point itself, without the bias of the k-NN density in a gradient.
 
-    Where the neighbours are so unevenly spaced that the likelihood has no maximum (many at one and the same
-    distance, say), the density is that of k* neighbours without a slope.
+    Where the likelihood has no maximum, because the neighbours are very unevenly spaced (for example, many of them at
+    the same distance), the density is the k*-NN density.
 
-    Source: Rodriguez, d'Errico, Facco and Laio (2018), who name it PAk.
+    Source: Rodriguez, d'Errico, Facco and Laio (2018).
 
     Raises
     ------
     ValueError
-        As `adaptive_k`; and if a point has k* or more exact duplicates.
+        As `kstar`; and if a point has k* or more exact duplicates.
     """
     d = positive_dimension(dimension)
-    k = adaptive_k(graph, d, threshold)
+    k = kstar(graph, d, threshold)
     density = knn_density(graph, d, k)
     log_density, error = density.log_density.copy(), density.error.copy()
-    # Points of like k* together, few at a time: tables without empty corners, that stay in the cache.
+    # In batches of points of similar k*, so that the tables of shells have little padding and fit the cache.
     order = np.argsort(k, kind="stable")
     for start in range(0, graph.n, 512):
         rows = order[start : start + 512]
@@ -132,39 +151,45 @@ def pak(graph: NeighborGraph, dimension: float | Dimension, threshold: float = 2
 
 
 def log_shells(distances: np.ndarray, k: np.ndarray, d: float) -> np.ndarray:
-    """(n, max k) logarithms of the volumes between one neighbour and the next, in units of the ball of k neighbours.
+    """(n, max k) logarithms of the volumes of the shells, in units of the ball of radius r_k.
 
-    They are -inf where two neighbours are equally far, and beyond the k-th.
+    They are -inf where two neighbours are at the same distance, and beyond the k-th neighbour.
     """
     distances = distances[:, : k.max()].astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         ball = d * np.log(distances / distances[np.arange(len(k)), k - 1][:, None])
-        # From the ratio of two balls, since a difference of volumes would lose the thin shells and the innermost.
+        # From the ratio of two balls: the difference of their volumes would lose precision for thin shells.
         shells = ball + np.log(-np.expm1(np.concatenate([np.full((len(k), 1), -np.inf), ball[:, :-1]], 1) - ball))
     shells[(distances == 0) | (np.arange(k.max()) >= k[:, None])] = -np.inf
     return shells
 
 
 def maximize_shells(log_v: np.ndarray, k: np.ndarray, steps: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    """Maximise sum(F + a l - v_l exp(F + a l)) over F and a for every row of volumes; F, and where there is a maximum.
+    """Maximise sum(F + a l - v_l exp(F + a l)) over F and a for every row of volumes.
 
-    For a given slope the best F is log k - log sum(v_l exp(a l)). What remains is one equation for a: the mean of l,
-    each shell weighted with v_l exp(a l), must be the middle (k + 1) / 2. The mean grows with a. Newton steps find it,
-    and halving of the interval in which it must lie where a step would leave it or not shrink.
+    For a given slope a the best F is log k - log sum(v_l exp(a l)). This leaves one equation for a: the mean of l,
+    weighted by v_l exp(a l), must be (k + 1) / 2. The weighted mean increases with a, so Newton's method solves it; a
+    step that would leave the bracketing interval, or does not shrink, is replaced by bisection.
 
     Parameters
     ----------
     log_v : (n, K) logarithms of the volumes of the first k shells, and -inf elsewhere.
     k : (n,) number of shells.
+
+    Returns
+    -------
+    F : (n,) the maximising F, or log k where there is no maximum.
+    solvable : (n,) bool, whether there is a maximum.
     """
     middle = (k + 1) / 2
     lever = np.arange(1.0, log_v.shape[1] + 1) - middle[:, None]
     inner, outer = (np.where(side, log_v, -np.inf).max(1) for side in (lever < 0, lever > 0))
-    # The slope can balance the shells only if some volume lies on either side.
+    # There is a maximum only if some volume lies on either side of the middle.
     solvable = np.isfinite(inner) & np.isfinite(outer)
     a, f = np.zeros(len(k)), np.log(k)
     active = np.flatnonzero(solvable)
-    # With this slope the largest shell on one side outweighs all k / 2 of the other, at levers of 1/2 and k / 2.
+    # At this slope the largest shell on one side, with a lever of at least 1/2, outweighs the k / 2 shells on the
+    # other side, with levers of at most k / 2.
     high = 2 * np.log(k[active]) + np.abs(inner[active] - outer[active])
     low, last = -high, np.full(len(active), np.inf)
 
@@ -196,7 +221,7 @@ def maximize_shells(log_v: np.ndarray, k: np.ndarray, steps: int = 200) -> tuple
 
 
 def log_radius(graph: NeighborGraph, k: np.ndarray) -> np.ndarray:
-    """(n,) logarithm of the distance to the k-th neighbour; ValueError where it is zero."""
+    """(n,) logarithm of the distance to the k-th neighbour; ValueError if a distance is zero."""
     radius = graph.distances[np.arange(graph.n), k - 1].astype(np.float64)
     if (radius == 0).any():
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Intrinsic dimension: how many directions the data really use, from the distances to the nearest neighbours."""
+"""Intrinsic dimension of the data, estimated from the distances to the nearest neighbours."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Dimension:
     ----------
     value : the dimension
     error : its standard error
-    n : points that were used
-    n_duplicates : points left out because their nearest neighbour is at distance zero
+    n : number of points used
+    n_duplicates : number of points left out because their nearest neighbour is at distance zero
     """
 
     value: float
@@ -30,14 +30,14 @@ class Dimension:
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """The intrinsic dimension over scales.
+    """The intrinsic dimension as a function of the length scale.
 
     Attributes
     ----------
     value : (s,) the dimension
     error : (s,) its standard error
-    scale : (s,) the mean distance to the farther of the two neighbours
-    far : (s,) the number of that neighbour: 2, 4, 8 ...; the nearer one has half of it
+    scale : (s,) the mean distance to the farther of the two neighbours, in the unit of the data
+    far : (s,) int, the rank of that neighbour: 2, 4, 8 ...; the nearer neighbour has half that rank
     """
 
     value: np.ndarray
@@ -46,50 +46,51 @@ class Scaling:
     far: np.ndarray
 
 
-def twonn(graph: NeighborGraph, fraction: float = 0.9, form: str = "fit") -> Dimension:
-    """The dimension from the ratio mu of the distances to the second and to the first neighbour.
+def twonn(graph: NeighborGraph, fraction: float = 0.9, method: str = "fit") -> Dimension:
+    """The intrinsic dimension from the ratio mu of the distances to the second and the first neighbour (TwoNN).
 
-    Where the density is constant on the scale of two neighbours, mu has the distribution 1 - mu^-d: the points
-    (log mu, -log(1 - F)) lie on a line through the origin with the slope d. The line is fitted to the lowest
-    `fraction` of the ratios, since the largest are the least reliable. The other form is the maximum-likelihood
-    estimate from all ratios, (n - 1) / sum(log mu): it has less variance, but nothing protects it from the largest.
+    If the density is constant over the first two neighbours, mu has the cumulative distribution F(mu) = 1 - mu^-d, so
+    the points (log mu, -log(1 - F)) lie on a line through the origin with slope d. The line is fitted to the lowest
+    `fraction` of the ratios, because the largest are the least reliable. The maximum-likelihood estimate,
+    (n - 1) / sum(log mu), uses all ratios: it has a smaller variance, but is sensitive to the largest ratios.
 
-    The error is d / sqrt(n used), that of a maximum-likelihood estimate from as many independent ratios. Those of
-    neighbouring points are not quite independent: over new samples d scatters 1.1 to 1.4 times as much. Nor does
-    the error know the bias of a finite sample, which in most data lowers d, the more the higher d is.
+    The error is d / sqrt(n), the standard error of a maximum-likelihood estimate from n independent ratios. The ratios
+    of neighbouring points are correlated, so the standard deviation of d over new samples is 1.1 to 1.4 times as
+    large. The error does not include the bias of a finite sample, which for most data lowers d, and more so for
+    larger d.
 
-    Source: Facco, d'Errico, Rodriguez and Laio (2017) for the fit; Denti et al. (2022) for the likelihood.
+    Source: Facco, d'Errico, Rodriguez and Laio (2017) for the fit; Denti et al. (2022) for maximum likelihood.
 
     Parameters
     ----------
-    fraction : of the ratios that the line is fitted to.
-    form : ``"fit"`` or ``"likelihood"``.
+    fraction : the fraction of the ratios to which the line is fitted.
+    method : ``"fit"`` for the fitted line, ``"mle"`` for maximum likelihood.
 
     Raises
     ------
     ValueError
-        If `graph` has fewer than two neighbours, `fraction` is not in (0, 1], `form` is unknown, or fewer than 3
-        ratios are usable.
+        If `graph` holds fewer than two neighbours, `fraction` is not in (0, 1], `method` is unknown, fewer than 3
+        ratios are usable, or most ratios are 1, as on a lattice.
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction={fraction} must lie in (0, 1]")
-    if form not in ("fit", "likelihood"):
-        raise ValueError(f"form must be 'fit' or 'likelihood', not {form!r}")
+    if method not in ("fit", "mle"):
+        raise ValueError(f"method must be 'fit' or 'mle', not {method!r}")
     log_mu, n_duplicates = log_ratios(graph)
     n = len(log_mu)
-    # The highest ratio has F = 1, whose logarithm is infinite.
+    # At the largest ratio F = 1, and log(1 - F) is infinite.
     kept = min(int(n * fraction), n - 1)
     if kept < 3:
         raise ValueError(f"graph has {n} distinct points with distinct neighbours: too few to fit a dimension")
     x = np.sort(log_mu)[:kept]
     y = -np.log1p(-np.arange(1, kept + 1) / n)
-    # Not zero: single precision leaves equal distances equal only up to rounding. d would exceed 50,000.
+    # In single precision, equal distances are equal only up to rounding, hence no comparison with zero.
     if np.median(log_mu) < 1e-5:
         raise ValueError(
-            "graph: the first two neighbours of most points are equally far, as on a lattice; "
+            "graph: the first two neighbours of most points are at the same distance, as on a lattice; "
             "TwoNN needs continuous data"
         )
-    if form == "likelihood":
+    if method == "mle":
         value = float((n - 1) / log_mu.sum())
         return Dimension(value, value / n**0.5, n, n_duplicates)
     value = float(x @ y / (x @ x))
@@ -97,14 +98,14 @@ def twonn(graph: NeighborGraph, fraction: float = 0.9, form: str = "fit") -> Dim
 
 
 def log_ratios(graph: NeighborGraph, near: int = 1, far: int = 2) -> tuple[np.ndarray, int]:
-    """log(r_far / r_near) of the points whose r_near is not zero, and the number of the others.
+    """log(r_far / r_near) of each point whose r_near is not zero, and the number of points where it is zero.
 
-    A point whose two neighbours are one point twice has the ratio 1 whatever the dimension: it is left out too.
+    A point whose two neighbours are duplicates of each other is left out too: its ratio is 1 in any dimension.
 
     Raises
     ------
     ValueError
-        If `graph` has fewer than `far` neighbours.
+        If `graph` holds fewer than `far` neighbours.
     """
     graph.check_k(far)
     r_first, r_near, r_far = (graph.distances[:, i - 1].astype(np.float64) for i in (1, near, far))
@@ -114,19 +115,19 @@ def log_ratios(graph: NeighborGraph, near: int = 1, far: int = 2) -> tuple[np.nd
 
 
 def gride(graph: NeighborGraph) -> Scaling:
-    """The dimension from the ratio of the distances to neighbours n and 2n, for n = 1, 2, 4 ...: over growing scales.
+    """The intrinsic dimension from the ratio of the distances to neighbours n and 2n, for n = 1, 2, 4 ... (Gride).
 
-    At each n the maximum-likelihood estimate; the error is the inverse root of the Fisher information. At n = 1 it is
-    the maximum-likelihood form of `twonn`, (N - 1) / sum(log mu).
+    A larger n probes a larger length scale. At each n, d is the maximum-likelihood estimate, and the error is the
+    inverse square root of the Fisher information. At n = 1 this is `twonn` with ``method="mle"``.
 
-    Source: Denti, Doimo, Laio and Mira (2022), the likelihood of mu; with N - 1 in place of N, as in DADApy,
-    which makes n = 1 unbiased.
+    Source: Denti, Doimo, Laio and Mira (2022) for the likelihood of mu. N - 1 replaces N, as in DADApy, which makes
+    the estimate at n = 1 unbiased.
 
     Raises
     ------
     ValueError
-        If `graph` has fewer than two neighbours, fewer than 3 points are usable, or most have their neighbours n and
-        2n equally far.
+        If `graph` holds fewer than two neighbours, fewer than 3 points are usable, or the neighbours n and 2n of most
+        points are at the same distance.
     """
     far = 2 ** np.arange(1, int(np.log2(graph.k)) + 1) if graph.k > 1 else np.array([2])
     results = [_gride_at(graph, int(n)) for n in far]
@@ -138,15 +139,15 @@ def _gride_at(graph: NeighborGraph, far: int) -> tuple[float, float, float]:
     near = far // 2
     log_mu, _ = log_ratios(graph, near, far)
     n = len(log_mu)
-    # As in twonn: equal up to rounding. Among integers d would be of the order of a million.
+    # As in twonn, equal distances are equal only up to rounding.
     if n < 3 or np.median(log_mu) < 1e-5:
         raise ValueError(
-            f"graph has too few points whose neighbours {near} and {far} are at distinct distances, as on "
+            f"graph has too few points whose neighbours {near} and {far} are at different distances, as on "
             "a lattice or among duplicates; Gride needs continuous data"
         )
 
     def excess(d: float) -> float:
-        # log mu / (1 - mu^-d), which tends to 1 / d where the two distances are equal.
+        # The limit of log mu / (1 - mu^-d) for mu = 1 is 1 / d.
         with np.errstate(invalid="ignore", divide="ignore"):
             fraction = np.where(log_mu > 0, log_mu / -np.expm1(-d * log_mu), 1 / d)
         return (n - 1) / d - ((1 - near) * fraction + (far - 1) * log_mu).sum()

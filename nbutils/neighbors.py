@@ -1,20 +1,30 @@
-"""The neighbour graph: for every point its k nearest others. All that later chapters need of the data."""
+"""The neighbour graph of data: for every point its k nearest others."""
 
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 
 import numpy as np
-import torch
+from numpy.typing import ArrayLike
 
-from ._device import best_device, full_precision
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "the search for neighbours needs torch: pip install 'hierarchical-nucleation[extraction]'", name=error.name
+    ) from error
+
+from ._device import as_device, full_precision
 from ._search import Blocks, nearest_candidates, refine
-from .graph import NeighborGraph
+from .graph import NeighborGraph, checked_integer
+
+WARNINGS = threading.Lock()  # the filters of warnings are those of the whole process
 
 
 def knn_graph(
-    x: np.ndarray | torch.Tensor | str | os.PathLike,
+    x: ArrayLike | torch.Tensor | str | os.PathLike,
     k: int,
     device: torch.device | str | None = None,
     *,
@@ -22,63 +32,64 @@ def knn_graph(
 ) -> NeighborGraph:
     """Exact Euclidean nearest neighbours of every row of x.
 
-    Distances come from matrix products in float32, of centred data: the rounding error grows with the distance from
-    the origin. They are symmetric, so each pair of blocks is visited once. Most are farther than what either point has
-    found already, and are only compared with that. Wherever rounding could have changed a neighbour or the order,
-    differences of the data summed in float64 decide, and equal distances are ordered by index. A row that may have
-    lost a neighbour is searched again. Distances are right to 2e-7 of their size, and to the last bit if n k times the
-    number of features is below 7e7.
+    Candidates are found with matrix products in float32 of the centred data, whose rounding error grows with the
+    distance from the centre. Each pair of blocks of rows is visited once, since distances are symmetric. Wherever
+    rounding could have changed a neighbour or the order of two, differences of the data in float64 decide, and equal
+    distances are ordered by index. A row that may have lost a neighbour is searched again. The distances are right to
+    3e-7 of their size; if n times k times the number of features is below 6e7, all of them are computed in float64 and
+    then rounded to float32.
 
     Parameters
     ----------
     x : (n, ...) array, memory map or tensor of any real type, or the path of a ``.npy`` file; all axes after the first
         are features.
     k : number of neighbours, below n.
-    device : where the matrix products run; by default the best there is.
-    memory : bytes of working memory, beyond x and a few times the result. On a processor as many threads share it as
-        ``torch.get_num_threads()`` says.
+    device : where the matrix products run; by default the best device there is: CUDA, else MPS, else the CPU.
+    memory : bytes of working memory, beyond x and a few times the result. On the CPU ``torch.get_num_threads()``
+        threads share it.
 
     Raises
     ------
     TypeError
-        If `x` is sparse, complex, or no numbers at all.
+        If `x` is sparse, complex or not numeric, or if `k` is not an integer.
     ValueError
         If `x` has NaN or infinite values, fewer than two rows or no features, or varies by more than 1e18 or less
         than 1e-18, or if `k` is not in 1 ... n - 1.
     """
     x = as_rows(x)
-    check_count(k, len(x))
-    device = torch.device(device) if device is not None else best_device()
+    k = checked_neighbors(k, len(x))
+    device = as_device(device)
     with full_precision(device):
         data = Blocks(x, device, memory, torch.get_num_threads() if device.type == "cpu" else 1)
         return NeighborGraph(*refine(data, k, *nearest_candidates(data, min(k + 4, len(x) - 1))))
 
 
-def check_count(k: int, n: int) -> None:
-    if not 1 <= k < n:
-        raise ValueError(f"k={k} must lie in 1 ... n - 1 = {n - 1}")
+def checked_neighbors(k: int, n: int) -> int:
+    """`k` as an int; TypeError unless it is an integer, ValueError unless 1 <= k < n."""
+    return checked_integer("k", k, 1, n - 1, f"since each of the {n} rows of x has {n - 1} others")
 
 
-def as_rows(x: np.ndarray | torch.Tensor | str | os.PathLike) -> torch.Tensor:
-    """x as a tensor (n, features) in the same memory; TypeError or ValueError as `knn_graph` has it."""
-    if isinstance(x, (str, os.PathLike)):
-        x = np.load(x, mmap_mode="r", allow_pickle=False)
-    if isinstance(x, torch.Tensor):
-        x = x.detach()
-        real = x.layout is torch.strided and not x.is_complex()
+def as_rows(x: ArrayLike | torch.Tensor | str | os.PathLike) -> torch.Tensor:
+    """x as a tensor (n, features), in the same memory if possible; TypeError or ValueError as `knn_graph` has it."""
+    data = np.load(x, mmap_mode="r", allow_pickle=False) if isinstance(x, (str, os.PathLike)) else x
+    if isinstance(data, torch.Tensor):
+        data = data.detach()
+        real = data.layout is torch.strided and not data.is_complex()
     else:
-        x = np.asarray(x)
-        real = x.dtype.kind in "biuf" and x.dtype.itemsize <= 8 and x.dtype.isnative
+        data = np.asarray(data)
+        real = data.dtype.kind in "biuf" and data.dtype.itemsize <= 8 and data.dtype.isnative
     if not real:
         raise TypeError(
-            f"x must be a dense array of real numbers, at most float64, not of {x.dtype}: convert it, for "
+            f"x must be a dense array of real numbers, at most float64, not of {data.dtype}: convert it, for "
             "instance with x.astype(float), or x.toarray() if it is sparse"
         )
-    if x.ndim < 1 or len(x) < 2 or 0 in x.shape:
-        raise ValueError(f"x must have the shape (n, ...) with at least two rows and one feature, not {tuple(x.shape)}")
-    x = x.reshape(len(x), -1)
-    if not isinstance(x, torch.Tensor):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*not writ")  # nothing here writes to x
-            x = torch.from_numpy(x if min(x.strides) >= 0 else x.copy())
-    return x
+    if data.ndim < 1 or len(data) < 2 or 0 in data.shape:
+        raise ValueError(
+            f"x must have the shape (n, ...) with at least two rows and one feature, not {tuple(data.shape)}"
+        )
+    data = data.reshape(len(data), -1)
+    if isinstance(data, torch.Tensor):
+        return data
+    with WARNINGS, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not writ")  # nothing here writes to x
+        return torch.from_numpy(data if min(data.strides) >= 0 else data.copy())

@@ -1,4 +1,4 @@
-"""How alike two neighbourhoods are: between layers, and with the labels."""
+"""The overlap of neighbourhoods between two layers, and with labels."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from .graph import NeighborGraph
 
 
 def neighborhood_overlap(a: NeighborGraph, b: NeighborGraph, k: int = 30) -> float:
-    """Mean share of the first k neighbours that a point has in both graphs, in [0, 1].
+    """Mean fraction of the first k neighbours of a point that are the same in both graphs, in [0, 1].
 
-    Two unrelated spaces share k / (n - 1) by chance.
+    Two independent spaces have an expected overlap of k / (n - 1).
 
     Source: Doimo et al. (2020), chi^{l,m}.
 
     Raises
     ------
+    TypeError
+        If `k` is not an integer.
     ValueError
         If the graphs do not have the same number of points, or hold fewer than `k` neighbours.
     """
@@ -27,28 +29,34 @@ def neighborhood_overlap(a: NeighborGraph, b: NeighborGraph, k: int = 30) -> flo
 
 
 def _some(n: int) -> list[slice]:
-    """Rows a few at a time, so that memory does not grow with the graph."""
+    """Slices of the rows, so that the memory for intermediate arrays does not grow with n."""
     return [slice(start, start + 8192) for start in range(0, n, 8192)]
 
 
 def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Number of neighbours that each row of a has in common with the row of b."""
-    # Sorted side by side, a neighbour of both stands next to itself: no row holds a neighbour twice.
+    """Number of neighbours that each row of a has in common with the same row of b."""
+    # No row holds a neighbour twice, so equal entries that are adjacent after sorting are one from a and one from b.
     both = np.sort(np.concatenate([a, b], axis=1), axis=1)
     return (both[:, 1:] == both[:, :-1]).sum(1)
 
 
 def label_overlap(graph: NeighborGraph, labels: np.ndarray, k: int = 30) -> float:
-    """Mean share of the first k neighbours that have the point's own label, in [0, 1].
+    """Mean fraction of the first k neighbours of a point that have its label, in [0, 1].
 
-    For c equally frequent labels chance is about 1 / c; `chance_label_overlap` gives it exactly.
+    For c equally frequent labels the overlap expected by chance is about 1 / c; see `chance_label_overlap`.
 
     Source: Doimo et al. (2020), chi^{l,gt}.
 
+    Parameters
+    ----------
+    labels : (n,) numbers or strings, the label of each point.
+
     Raises
     ------
+    TypeError
+        If `k` is not an integer.
     ValueError
-        If there is not one label a point, or the graph holds fewer than `k` neighbours.
+        If there is not one label for each point, or the graph holds fewer than `k` neighbours.
     """
     labels = checked_labels(labels, graph.n)
     graph.check_k(k)
@@ -58,7 +66,7 @@ def label_overlap(graph: NeighborGraph, labels: np.ndarray, k: int = 30) -> floa
 
 
 def chance_label_overlap(labels: np.ndarray) -> float:
-    """The overlap of labels that are shuffled: the chance that another random point has the same label.
+    """The expected overlap of randomly permuted labels: the probability that two random points have the same label.
 
     Raises
     ------
@@ -67,14 +75,15 @@ def chance_label_overlap(labels: np.ndarray) -> float:
     """
     labels = checked_labels(labels, len(labels))
     if len(labels) < 2:
-        raise ValueError(f"labels must be those of at least two points, not {len(labels)}")
+        raise ValueError(f"labels must have at least two entries, not {len(labels)}")
     counts = np.unique(labels, return_counts=True)[1].astype(float)
     n = counts.sum()
     return float((counts * (counts - 1)).sum() / (n * (n - 1)))
 
 
 def checked_labels(labels: np.ndarray, n: int) -> np.ndarray:
+    """`labels` as an array; ValueError unless its shape is (n,)."""
     labels = np.asarray(labels)
     if labels.shape != (n,):
-        raise ValueError(f"labels must have one entry for each of the {n} points, but has the shape {labels.shape}")
+        raise ValueError(f"labels must have the shape ({n},), one entry for each point, not {labels.shape}")
     return labels

@@ -1,4 +1,4 @@
-"""The topography of a density: its peaks, the saddles between them, and which peaks are more than noise."""
+"""The topography of a density: its peaks, the saddles between them, and which peaks are statistically significant."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .dimension import twonn
 from .graph import NeighborGraph
 
 HALO = -1
+Saddles = dict[int, dict[int, int]]  # {c: {c': the point at the saddle between c and c'}}, in both directions
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,20 +22,20 @@ class Topography:
 
     Attributes
     ----------
-    labels : (n,) int, the peak that each point climbs to, 0 ... c - 1; -1 in the halo, if it was asked for
+    labels : (n,) int, the peak to which each point belongs, 0 ... c - 1; -1 in the halo, if it was requested
     peaks : (c,) int, the point at the top of each peak, densest first
-    log_density : (c,) log density of the peaks
-    pairs : (p, 2) int, the peaks that touch, each pair once
-    pair_points : (p,) int, the point at the highest saddle between the two
-    pair_saddles : (p,) its log density
-    floor : lowest log density of the data, below every saddle
-    saddles : (c, c) log density of the saddles as a matrix, made when it is asked for; NaN where peaks do not touch
+    peak_log_density : (c,) log density at the top of each peak
+    pairs : (p, 2) int, the pairs of peaks that touch, each once
+    pair_points : (p,) int, the point at the saddle between the two peaks
+    pair_saddles : (p,) log density at that saddle
+    floor : lowest log density of the data
+    saddles : (c, c) log density at the saddles as a matrix, computed on first access; NaN where peaks do not touch
     saddle_points : (c, c) int, the points at the saddles; -1 where peaks do not touch
     """
 
     labels: np.ndarray
     peaks: np.ndarray
-    log_density: np.ndarray
+    peak_log_density: np.ndarray
     pairs: np.ndarray
     pair_points: np.ndarray
     pair_saddles: np.ndarray
@@ -63,45 +64,49 @@ class Topography:
 
 
 def topography(graph: NeighborGraph, k: int = 30, z: float = 1.65) -> Topography:
-    """From a neighbour graph to its peaks, as the paper has it: `twonn`, `knn_density` with `k`, `find_peaks` with `z`.
-
-    The dimension is not rounded.
+    """The peaks of a neighbour graph with the paper's method: `twonn`, `knn_density` with `k`, `find_peaks` with `z`.
 
     Source: Doimo et al. (2020), with k = 30 and z = 1.65.
 
     Raises
     ------
-    ValueError
-        As the three functions do.
+    TypeError, ValueError
+        As the three functions.
     """
     return find_peaks(graph, knn_density(graph, twonn(graph), k), z)
 
 
 def find_peaks(graph: NeighborGraph, density: Density, z: float = 1.65, halo: bool = False) -> Topography:
-    """Density peaks that stand out from their saddles by more than `z` errors.
+    """Density peaks that are higher than their saddles by more than `z` standard errors (advanced density peaks, ADP).
 
-    1. A candidate is denser than all its neighbours, where denser means a larger log density minus error;
-       ties go to the lower index.
-    2. Every other point follows its nearest denser neighbour uphill, to the candidate that gives it its label.
-    3. Where the regions of two candidates touch lies their saddle.
-    4. Two peaks are merged, highest saddle first, unless both stand more than z (error of peak + error of saddle)
-       above it.
+    1. A candidate is denser than all its neighbours, where denser means a larger log density minus error; of equally
+       dense points the one with the lower index counts as denser.
+    2. Every other point is assigned to the candidate of its nearest denser neighbour.
+    3. The saddle between two candidates is the densest point on the border between their regions.
+    4. Two peaks that touch are merged, highest saddle first, unless both are higher than the saddle by more than
+       z (error at the peak + error at the saddle).
 
-    Where a density with a varying number of neighbours leaves a point none to follow, it follows the nearest denser
-    point that counts it among its own neighbours. Of two merged peaks the one survives that stands out by more
-    errors, as in DADApy; the paper keeps the denser. With one number of neighbours for all that is the same peak.
+    If the number of neighbours varies, a point can have no denser neighbour and yet be among the neighbours of a denser
+    point; it is then assigned to the candidate of the nearest such point. When two peaks are merged, the one with the
+    larger height above the saddle in units of the error survives, as in DADApy; in the paper it is the denser one. With
+    one number of neighbours for all points the two rules are the same.
+
+    The authors' released code differs in step 3: a candidate may lie on its own border, and the search from a point
+    across the border back into the region (see `find_borders`) leaves out the last stored neighbour. Either can merge
+    peaks that are separate here.
 
     Source: d'Errico, Facco, Laio and Rodriguez (2021); Doimo et al. (2020), with z = 1.65.
 
     Parameters
     ----------
-    z : how many errors; 0 keeps every candidate that stands above its saddles.
-    halo : label the points that are less dense than the highest saddle of their peak -1.
+    z : significance threshold, in units of the error; 0 keeps every candidate that is higher than its saddles.
+    halo : whether the points that are less dense than the highest saddle of their peak get the label -1.
 
     Raises
     ------
     ValueError
-        If `density` is not of the points of `graph`, uses more neighbours than it holds, or `z` is negative.
+        If `density` and `graph` have different numbers of points, `density` uses more neighbours than `graph` holds,
+        or `z` is negative or NaN.
     """
     if len(density.log_density) != graph.n:
         raise ValueError(f"density has {len(density.log_density)} points but graph has {graph.n}")
@@ -128,24 +133,24 @@ def find_peaks(graph: NeighborGraph, density: Density, z: float = 1.65, halo: bo
 
 
 def density_rank(g: np.ndarray) -> np.ndarray:
-    """(n,) place of each point from the densest (0) to the least dense; of equals the lower index comes first."""
+    """(n,) rank of each point by `g`, from the largest (0) to the smallest; of equal ones the lower index is first."""
     rank = np.empty(len(g), dtype=np.int64)
     rank[np.argsort(-g, kind="stable")] = np.arange(len(g))
     return rank
 
 
 def uphill(graph: NeighborGraph, k: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """(n,) the point that each point follows uphill; a candidate for a peak follows itself."""
+    """(n,) the nearest denser neighbour of each point; for a candidate, the point itself."""
     n = graph.n
     own = np.arange(graph.k) < k[:, None]
     denser = rank[graph.indices] < rank[:, None]
-    # Who has a less dense point among its own neighbours overlooks it: that point is no candidate, even if it is the
-    # densest among its own. With one k for all this changes nothing.
-    overlooked = np.zeros(n, dtype=bool)
-    overlooked[graph.indices[own & (rank[graph.indices] > rank[:, None])]] = True
-    candidate = ~(own & denser).any(1) & ~overlooked
+    # A neighbour of a denser point is no candidate, even if it is denser than all its own neighbours. With one k for
+    # all points this excludes nothing.
+    below_another = np.zeros(n, dtype=bool)
+    below_another[graph.indices[own & (rank[graph.indices] > rank[:, None])]] = True
+    candidate = ~(own & denser).any(1) & ~below_another
 
-    # A candidate that is less dense can be followed too: its label is certain.
+    # As in DADApy, a point can also be assigned to a less dense candidate, whose label is known from the start.
     leads = denser | candidate[graph.indices]
     first = leads.argmax(1)
     parent = graph.indices[np.arange(n), first].astype(np.int64)
@@ -162,7 +167,7 @@ def uphill(graph: NeighborGraph, k: np.ndarray, rank: np.ndarray) -> np.ndarray:
 
 
 def follow(parent: np.ndarray) -> np.ndarray:
-    """(n,) where each point ends when it follows its parents, found by taking ever longer steps."""
+    """(n,) the root that each point reaches by following its parents; the length of a step doubles each time."""
     while not np.array_equal(parent, further := parent[parent]):
         parent = further
     return parent
@@ -171,10 +176,11 @@ def follow(parent: np.ndarray) -> np.ndarray:
 def find_borders(
     graph: NeighborGraph, k: np.ndarray, labels: np.ndarray, candidates: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Border points and the label that each borders on.
+    """The border points, and for each the label of the region on which it borders.
 
-    A point of c borders on the region of its nearest neighbour j in another region, if no other point of c is closer
-    to j. A candidate is no border point, as in DADApy: it would be its own saddle, and never stand above it.
+    Let j be the nearest neighbour of a point in a region other than its own, c. The point borders on the region of j
+    if no other point of c is closer to j. A candidate is never a border point, as in DADApy: otherwise it could be its
+    own saddle, and would always be merged.
     """
     other = (labels[graph.indices] != labels[:, None]) & (np.arange(graph.k) < k[:, None])
     other[candidates] = False
@@ -186,33 +192,33 @@ def find_borders(
     return points[border], labels[across[border]]
 
 
-def highest_saddles(borders: tuple[np.ndarray, np.ndarray], labels: np.ndarray, rank: np.ndarray) -> dict:
-    """``{c: {c': point}}``, for every two regions that touch the densest of the border points between them."""
+def highest_saddles(borders: tuple[np.ndarray, np.ndarray], labels: np.ndarray, rank: np.ndarray) -> Saddles:
+    """The densest of the border points between each two regions that touch."""
     order = np.argsort(rank[borders[0]])
     points, here, there = borders[0][order], labels[borders[0][order]], borders[1][order]
     low, high = np.minimum(here, there), np.maximum(here, there)
     first = np.unique(low * (labels.max() + 1) + high, return_index=True)[1]
-    saddles: dict[int, dict[int, int]] = {}
+    saddles: Saddles = {}
     for a, b, point in zip(low[first].tolist(), high[first].tolist(), points[first].tolist(), strict=True):
         saddles.setdefault(a, {})[b] = saddles.setdefault(b, {})[a] = point
     return saddles
 
 
 def merge(
-    candidates: np.ndarray, saddles: dict, log_density: np.ndarray, error: np.ndarray, z: float
-) -> tuple[np.ndarray, dict]:
-    """Merge every two peaks of which one does not stand out from the saddle between them, highest saddle first.
+    candidates: np.ndarray, saddles: Saddles, log_density: np.ndarray, error: np.ndarray, z: float
+) -> tuple[np.ndarray, Saddles]:
+    """Merge the pairs of peaks of which one is not significantly higher than the saddle, highest saddle first.
 
-    The saddles wait in a heap. A merger moves those of the peak that is lost, and looks at no others.
+    The saddles are kept in a heap; merging two peaks updates only the saddles of the one that is absorbed.
 
     Returns
     -------
-    into : (number of candidates,) the candidate that each has become part of
-    saddles : ``{c: {c': point}}`` between the survivors
+    into : (number of candidates,) int, the surviving candidate into which each was merged
+    saddles : the saddles between the survivors
     """
     into = np.arange(len(candidates))
     saddles = {c: dict(towards) for c, towards in saddles.items()}
-    # As lists: a single number of an array is slow to look up.
+    # Lists, because access to single elements of an array is slow.
     top, top_error = log_density[candidates].tolist(), error[candidates].tolist()
     height, noise = log_density.tolist(), error.tolist()
     waiting: list[tuple[float, int, int, int]] = []
@@ -229,7 +235,7 @@ def merge(
     while waiting:
         _, a, b, point = heapq.heappop(waiting)
         if saddles.get(a, {}).get(b) != point:
-            continue  # one of the two has been merged, or their saddle has been replaced by a higher one
+            continue  # one of the two has been merged, or a higher saddle has replaced this one
         errors = {c: (top[c] - height[point], top_error[c] + noise[point]) for c in (a, b)}
         keep, lose = (a, b) if errors[a][0] * errors[b][1] >= errors[b][0] * errors[a][1] else (b, a)
         into[lose] = keep
@@ -245,7 +251,7 @@ def merge(
 
 
 def _topography(
-    candidates: np.ndarray, into: np.ndarray, labels: np.ndarray, saddles: dict, log_density: np.ndarray, halo: bool
+    candidates: np.ndarray, into: np.ndarray, labels: np.ndarray, saddles: Saddles, log_density: np.ndarray, halo: bool
 ) -> Topography:
     survivors = np.flatnonzero(into == np.arange(len(into)))
     survivors = survivors[np.argsort(-log_density[candidates[survivors]], kind="stable")]

@@ -1,4 +1,7 @@
-"""How large to work: the three scales of the book, and a folder of one's own. What comes after is the same code."""
+"""The scales of the book, from drawn pictures to the paper's ImageNet, and folders of one's own.
+
+A scale chooses the images, the network and the number of neighbours; all later steps are the same code.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from .smallworld.drawing import drawn_folder
 
 @dataclass(frozen=True)
 class Scale:
-    """Which images, which network, and how many neighbours; `images` is None for a shipped atlas."""
+    """Which images, which network, and how many neighbours; `images` is None for the atlas of the book."""
 
     images: str | None
     network: str
@@ -30,7 +33,7 @@ class Scale:
     per_category: int | None = None
 
 
-# Times are for the whole of chapter 9: on two cores where that is reasonable, else what `atlas.estimate` says.
+# The times are for all of chapter 9: measured on two cores where that is reasonable, else those of `atlas.estimate`.
 SCALES = {
     "drawn": Scale("drawn", "small", 15, "nothing", "a minute on two cores; 0.2 GB of disk"),
     "atlas": Scale(None, "efficientnet_lite0", 40, "nothing: graphs that come with the book", "seconds; no disk"),
@@ -45,7 +48,7 @@ SCALES = {
         "imagenet",
         "resnet152",
         30,
-        "230 MB of weights; ImageNet itself you must have",
+        "230 MB of weights; you must have ImageNet itself",
         "hours on a GPU; 340 GB of disk",
         300,
         300,
@@ -55,7 +58,7 @@ SCALES = {
 
 @dataclass(frozen=True)
 class Choice:
-    """A scale with its network and images ready, or only an atlas."""
+    """A scale with its network and images, or with the atlas of the book in their place."""
 
     name: str
     network: models.Network | None
@@ -66,26 +69,29 @@ class Choice:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """What shape each layer has for one image, before anything large is run."""
+        """The shape of the output of each layer for one image."""
         if self.shipped:
             return {name: tuple(layer["shape"]) for name, layer in self.shipped.meta["layers"].items()}
         return layer_shapes(self.network)
 
     def estimate(self, **options: object) -> Estimate | str:
-        """What `build` will take, from a short trial; see `atlas.estimate`."""
+        """What `build` will take, from a short trial; see `nbutils.atlas.estimate.estimate`."""
         if self.shipped:
             return "The graphs come with the book: nothing to download, to run or to store."
         return estimate(self.network, self.images, k=self.k, out=self.out, **options)
 
     def build(self, **options: object) -> Atlas:
-        """The atlas: made now, taken up where it was interrupted, or the shipped one; see `atlas.build`.
+        """Build the atlas, or continue where it was interrupted, or open the atlas of the book.
 
-        Other layers, or another precision, go to a folder of their own.
+        The options are those of `nbutils.atlas.build.build`. Each choice of layers and of `autocast` has a folder of
+        its own.
         """
         if self.shipped:
             return self.shipped
-        layers = list(options.get("layers") or self.network.layers)
-        tag = hashlib.sha256(repr((sorted(layers), options.get("autocast"), self.k)).encode()).hexdigest()[:6]
+        means = sorted(options.get("mean_layers", ()))
+        layers = sorted(options.get("layers") or (() if means else self.network.layers))
+        chosen = (layers, options.get("autocast"), self.k, *([means] if means else []))
+        tag = hashlib.sha256(repr(chosen).encode()).hexdigest()[:6]
         return build(self.network, self.images, self.out.with_name(f"{self.out.name}-{tag}"), k=self.k, **options)
 
 
@@ -101,9 +107,9 @@ def choose(
     Parameters
     ----------
     scale : one of `SCALES`, or the path of a folder.
-    network : by default the scale's; or the name of a torchvision classifier, or a `Network` of your own.
-    folder : where downloads, activations and the atlas go.
-    imagenet : for the scale "paper", the folder ``train`` of ImageNet; by default what the environment says in
+    network : by default that of the scale; or the name of a network for `models.load`, or a `Network` of your own.
+    folder : the folder for downloads, activations and the atlas.
+    imagenet : for the scale "paper", the folder ``train`` of ImageNet; by default the environment variable
         ``IMAGENET``.
 
     Raises
@@ -112,6 +118,8 @@ def choose(
         If there is no such folder, or no ImageNet.
     ConnectionError, OSError
         If something cannot be downloaded.
+    ValueError
+        If a network is given for the atlas of the book.
     """
     folder = Path(folder)
     known = SCALES.get(str(scale))

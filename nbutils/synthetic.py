@@ -1,4 +1,4 @@
-"""Clouds of points whose density and dimension are known: what estimators are tried on."""
+"""Random points from distributions of known density and dimension, to test estimators."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ def gaussian_mixture(
     means: np.ndarray,
     scales: float | Sequence[float] = 1.0,
     weights: Sequence[float] | None = None,
-    seed: int = 0,
+    random_state: int | np.random.Generator = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points of a mixture of round Gaussians: (n, d) float64, and (n,) the component of each.
+    """A sample of a mixture of isotropic Gaussians: points (n, d) float64, and the component of each, (n,) int.
 
     Parameters
     ----------
-    means : (c, d)
-    scales : standard deviation of each component, or of all
-    weights : probability of each component, by default equal
+    n : number of points.
+    means : (c, d) the means of the components.
+    scales : standard deviation of each component (c,), or one for all.
+    weights : probability of each component (c,), by default equal.
+    random_state : seed, or a generator.
 
     Raises
     ------
     ValueError
-        If `means` is not (c, d), or `scales` or `weights` do not fit it.
+        If `means` does not have the shape (c, d), or `scales` or `weights` are not valid for c components.
     """
     means, spread, _ = _components(means, scales, weights)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_state)
     which = rng.choice(len(means), n, p=weights)
     return means[which] + spread[which, None] * rng.normal(size=(n, means.shape[1])), which
 
@@ -37,7 +39,13 @@ def gaussian_mixture(
 def mixture_log_density(
     x: np.ndarray, means: np.ndarray, scales: float | Sequence[float] = 1.0, weights: Sequence[float] | None = None
 ) -> np.ndarray:
-    """(n,) the true log density of `gaussian_mixture` at x (n, d)."""
+    """(n,) log density of the distribution of `gaussian_mixture` at `x`, (n, d).
+
+    Raises
+    ------
+    ValueError
+        As `gaussian_mixture`, or if `x` does not have the shape (n, d).
+    """
     means, spread, weight = _components(means, scales, weights)
     x, d = np.asarray(x), means.shape[1]
     if x.ndim != 2 or x.shape[1] != d:
@@ -65,22 +73,26 @@ def _components(
 MANIFOLDS = ("cube", "sphere", "gaussian", "torus")
 
 
-def manifold(kind: str, n: int, dimension: int, ambient: int | None = None, seed: int = 0) -> np.ndarray:
-    """n points drawn uniformly on a manifold of known dimension, turned at random in a larger space: (n, ambient).
+def manifold(
+    kind: str, n: int, dimension: int, ambient: int | None = None, random_state: int | np.random.Generator = 0
+) -> np.ndarray:
+    """(n, ambient) random points on a manifold of known dimension, which is rotated at random in the ambient space.
 
     Parameters
     ----------
-    kind : ``"cube"`` (edge 1), ``"sphere"`` (the surface, radius 1), ``"gaussian"`` (not uniform, deviation 1) or
-        ``"torus"`` (flat, a product of circles of circumference 1: no edge, no peak).
+    kind : ``"cube"`` (uniform, edge 1), ``"sphere"`` (uniform on the surface, radius 1), ``"torus"`` (uniform on the
+        product of circles of circumference 1, so without boundary) or ``"gaussian"`` (standard normal).
+    n : number of points.
     dimension : of the manifold.
-    ambient : of the space it lies in, by default the smallest that holds it.
+    ambient : dimension of the space that contains it, by default the smallest possible.
+    random_state : seed, or a generator.
 
     Raises
     ------
     ValueError
-        If `kind` is unknown or `ambient` too small.
+        If `kind` is unknown or `ambient` is too small.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_state)
     if kind == "cube":
         flat = rng.uniform(size=(n, dimension))
     elif kind == "gaussian":
@@ -96,5 +108,5 @@ def manifold(kind: str, n: int, dimension: int, ambient: int | None = None, seed
     ambient = ambient or flat.shape[1]
     if ambient < flat.shape[1]:
         raise ValueError(f"ambient={ambient} is too small: a {kind} of dimension {dimension} needs {flat.shape[1]}")
-    turn = np.linalg.qr(rng.normal(size=(ambient, ambient)))[0]
-    return flat @ turn[: flat.shape[1]]
+    rotation = np.linalg.qr(rng.normal(size=(ambient, ambient)))[0]
+    return flat @ rotation[: flat.shape[1]]

@@ -55,7 +55,7 @@ def imagenet_ids(path: str | os.PathLike = FILE) -> list[str]:
 
 def synset_table(path: str | os.PathLike = DATA / "caltech101_synsets.csv") -> dict[str, str | None]:
     """WordNet id of each category, or None, from a table with the columns ``category`` and ``synset``."""
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte-order mark
         return {row["category"]: row["synset"] or None for row in csv.DictReader(file)}
 
 

@@ -172,8 +172,8 @@ def parts(who: str, n: int, d: int) -> Watch:
             ("products", torch.Tensor, "addmm_"),
             ("reading and centring", blocks.Blocks, "read"),
             ("mean and squares", blocks.Blocks, "__init__"),
-            ("comparing", blocks, "above"),
-            ("keeping what is nearer", blocks.Nearest, "see"),
+            ("comparing", blocks, "pairs_above"),
+            ("keeping what is nearer", blocks.Nearest, "update"),
             ("exact differences", neighbors, "refine"),
         ):
             stack.enter_context(patch.object(owner, function, timed(name, getattr(owner, function))))

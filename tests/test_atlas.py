@@ -1,11 +1,10 @@
-"""Building an atlas, on drawn images and a network of three layers, and from the command line."""
+"""Building an atlas of drawn images in a network of three layers, estimating it, and describing it."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -17,12 +16,15 @@ import torch
 from PIL import Image
 from torch import nn
 
-from nbutils.atlas import __main__ as commands
+from nbutils._files import sha256
 from nbutils.atlas import build as atlas
 from nbutils.atlas import estimate as estimates
+from nbutils.atlas import layers as atlas_layers
 from nbutils.atlas import load_atlas
+from nbutils.atlas.describe import damage, describe
 from nbutils.extraction import activations, models
 from nbutils.extraction.photographs import ImageFolder
+from nbutils.graph import NeighborGraph
 from nbutils.neighbors import knn_graph
 
 
@@ -145,9 +147,199 @@ def test_bad_arguments(tmp_path, images):
     with pytest.raises(ValueError, match=r"layers: 'stage 7' is no layer of tiny; it has \['input'"):
         atlas.build(network(), images, tmp_path / "mine", layers=["stage 7"], k=4)
     for k in (0, 15):
-        with pytest.raises(ValueError, match=f"k={k} must lie in 1 ... n - 1 = 14"):
+        with pytest.raises(ValueError, match=f"k={k} must lie in 1 ... 14, because there are 15 images"):
             atlas.build(network(), images, tmp_path / "mine", k=k)
     assert os.listdir(tmp_path) == ["drawn"], "refused before anything was written"
+
+
+# --- averaged over positions
+
+
+def test_averaged_layers(tmp_path, images):
+    made = atlas.build(
+        network(), images, tmp_path / "mine", layers=["stage 1", "stage 2"], mean_layers=["logits", "stage 2"], k=4
+    )
+    assert made.layers == ("stage 1", "stage 2", "stage 2 mean", "logits"), "logits have no positions"
+    described = made.meta["layers"]
+    assert [described[layer]["reduce"] for layer in made.layers] == [None, None, "mean", None]
+    assert described["stage 2 mean"]["shape"] == [6] and described["stage 2 mean"]["module"] == "2"
+    x = torch.stack([images[i] for i in range(15)])
+    with torch.inference_mode():
+        means = network().model[:3](x).mean((2, 3))
+    expected = knn_graph(means.half(), 4)
+    np.testing.assert_array_equal(made.graphs["stage 2 mean"].indices, expected.indices)
+    np.testing.assert_allclose(made.graphs["stage 2 mean"].distances, expected.distances, rtol=1e-2)
+
+
+def test_averages_alone_need_no_room_for_the_rest(tmp_path, images):
+    made = atlas.build(network(), images, tmp_path / "mine", mean_layers=list(network().layers), k=4)
+    assert made.layers == ("input mean", "stage 1 mean", "stage 2 mean", "logits")
+    stored = sum(rows.nbytes for rows in activations.ActivationStore(tmp_path / "mine.activations").values())
+    assert stored == 2 * 15 * (3 + 4 + 6 + 5)
+    found = estimates.estimate(network(), images, mean_layers=list(network().layers), k=4, device="cpu")
+    assert found.activations_bytes == stored and found.layers == 4
+    graphs = atlas.layer_graphs(network(), images, 4, mean_layers=["stage 2"])
+    assert list(graphs) == ["stage 2 mean"]
+    np.testing.assert_array_equal(graphs["stage 2 mean"].indices, made.graphs["stage 2 mean"].indices)
+    with pytest.raises(ValueError, match="'stage 9' is no layer"):
+        atlas.build(network(), images, tmp_path / "other", mean_layers=["stage 9"], k=4)
+
+
+def test_averaging_leaves_the_network_as_it_is(images):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train()
+    before = models.fingerprint(model)
+    untrained = models.Network("tiny", model, {"norm": "1"}, to_tensor)
+    assert list(atlas_layers.chosen_layers(untrained, images, mean_layers=["norm"])) == ["norm mean"]
+    assert models.fingerprint(model) == before
+
+
+# --- rounded distances
+
+
+@pytest.mark.parametrize("bits", [1, 12, 22, 23])
+def test_rounding_keeps_the_order_and_the_accuracy(bits):
+    graph = knn_graph(np.random.default_rng(0).normal(size=(500, 8)).astype(np.float32), 20)
+    found = atlas.rounded(graph, bits)
+    np.testing.assert_array_equal(found.indices, graph.indices)
+    np.testing.assert_allclose(found.distances, graph.distances, rtol=2.0 ** -(bits + 1), atol=0)
+    assert (found.distances.view(np.uint32) % 2 ** (23 - bits) == 0).all(), "the other bits are zero"
+    assert np.array_equal(found.distances, graph.distances) == (bits == 23)
+
+
+def test_rounding_leaves_zeros_and_halves_the_file(tmp_path):
+    x = np.random.default_rng(0).normal(size=(3000, 8)).astype(np.float32)
+    x[1] = x[0]
+    graph = knn_graph(x, 30)
+    found = atlas.rounded(graph, 12)
+    assert found.distances[0, 0] == 0 and isinstance(found, NeighborGraph)
+    for name, saved in (("all.npz", graph), ("rounded.npz", found)):
+        saved.save(tmp_path / name)
+    assert (tmp_path / "rounded.npz").stat().st_size < 0.75 * (tmp_path / "all.npz").stat().st_size
+
+
+def test_rounded_atlas(tmp_path, images):
+    whole = atlas.build(network(), images, tmp_path / "whole", k=4)
+    made = atlas.build(
+        network(), images, tmp_path / "rounded", k=4, mantissa_bits=12, scratch=tmp_path / "whole.activations"
+    )
+    assert made.meta["mantissa_bits"] == 12 and whole.meta["mantissa_bits"] is None
+    for layer in made.layers:
+        np.testing.assert_array_equal(made.graphs[layer].indices, whole.graphs[layer].indices)
+        np.testing.assert_array_equal(made.graphs[layer].distances, atlas.rounded(whole.graphs[layer], 12).distances)
+    for wrong in (0, 24):
+        with pytest.raises(ValueError, match=f"mantissa_bits={wrong} must lie in 1 ... 23"):
+            atlas.build(network(), images, tmp_path / "other", k=4, mantissa_bits=wrong)
+
+
+# --- the right graphs for the right images
+
+
+def test_other_images_never_get_the_graphs_of_these(tmp_path):
+    """As many images as before, the first of them the same: the others are not, and nor are their graphs."""
+    folder = draw(tmp_path / "drawn")
+    first, second = (ImageFolder(folder, to_tensor, exclude=[name]) for name in ("green", "red"))
+    assert len(first) == len(second) and first.files[0] == second.files[0]
+    atlas.build(network(), first, tmp_path / "mine", k=4)
+    expected = atlas.build(network(), second, tmp_path / "other", k=4)
+    try:
+        made = atlas.build(network(), second, tmp_path / "mine", k=4)
+    except ValueError as error:
+        assert "choose another folder or delete this one" in str(error)
+        return
+    for layer in expected.layers:
+        np.testing.assert_array_equal(made.graphs[layer].indices, expected.graphs[layer].indices)
+
+
+def test_graphs_count_only_for_the_activations_they_were_made_from(tmp_path, images):
+    atlas.build(network(), images, tmp_path / "mine", k=4)
+    other = network()
+    other.model[4].bias.data += 1
+    scratch = tmp_path / "mine.activations"
+    for file in [*scratch.glob("*.npy"), scratch / "manifest.json"]:
+        file.unlink()
+    made = atlas.build(other, images, tmp_path / "mine", k=4)
+    assert made.meta["weights_sha256"] == models.fingerprint(other.model)
+    assert len(list(scratch.glob("logits.k4.*.npz"))) == 2, "the old graph is there and is not used"
+
+
+def test_unreadable_images_are_found_before_anything_is_made(tmp_path, images):
+    for name in ("blue/03.png", "red/04.png"):
+        path = tmp_path / "drawn" / name
+        path.write_bytes(path.read_bytes()[:60])
+    words = r"^blue/03.png is not a readable image .*; red/04.png is not .* \(2 in all\)$"
+    with pytest.raises(ValueError, match=words):
+        atlas.build(network(), images, tmp_path / "mine", k=4)
+    assert os.listdir(tmp_path) == ["drawn"]
+    (tmp_path / "drawn/blue/03.png").unlink()
+    with pytest.raises(ValueError, match=r"^red/04.png is not a readable image [^;]*: remove or replace it$"):
+        atlas.build(network(), ImageFolder(tmp_path / "drawn", to_tensor), tmp_path / "mine", k=4)
+
+
+# --- the folders
+
+
+def test_folders_that_cannot_be_used(tmp_path, images, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    cases = [
+        ({"out": "file"}, r"out='file' is a file"),
+        ({"out": "full"}, r"out='full' holds other files \(thesis\.tex \.\.\.\): give a new folder"),
+        ({"out": "."}, r"out='\.' holds other files"),
+        ({"out": "new", "scratch": "file"}, r"scratch='file' is a file"),
+        ({"out": "new", "scratch": "./new"}, r"scratch and out are both 'new'"),
+    ]
+    for places, words in cases:
+        with pytest.raises(ValueError, match=words):
+            atlas.build(network(), images, **places, k=4)
+    assert sorted(os.listdir()) == ["drawn", "file", "full"] and os.listdir("full") == ["thesis.tex"]
+
+
+def test_the_folder_one_is_in(tmp_path, images, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for _ in range(2):
+        assert atlas.build(network(), images, ".", k=4).layers == tuple(network().layers)
+    assert (tmp_path / "here.activations").is_dir()
+
+
+# --- a description
+
+
+def test_description(tmp_path, images):
+    made = atlas.build(network(), images, tmp_path / "mine", mean_layers=["stage 2"], k=4, command="by a test")
+    text = describe(tmp_path / "mine")
+    for words in (
+        "Atlas 'mine'",
+        "15 of 3 categories, of which 0 have a WordNet id",
+        "tiny (random, seed 0)",
+        "by a test",
+        "stage 2 mean  6",
+        "All files are whole.",
+    ):
+        assert words in text
+    assert damage(tmp_path / "mine") == {}
+    (tmp_path / "mine" / "stage_2_mean.npz").write_bytes(b"damaged")
+    assert list(damage(tmp_path / "mine")) == list(made.layers) == ["stage 2 mean"]
+    text = describe(tmp_path / "mine")
+    assert "stage 2 mean: " in text and "is missing, or not the file" in text and "All files" not in text
+    with pytest.raises(FileNotFoundError, match="no atlas"):
+        describe(tmp_path)
+
+
+def test_a_graph_of_other_images_is_damage(tmp_path, images):
+    atlas.build(network(), images, tmp_path / "mine", layers=["logits"], k=4)
+    knn_graph(np.random.default_rng(0).normal(size=(9, 3)), 4).save(tmp_path / "mine" / "logits.npz")
+    meta = json.loads((tmp_path / "mine" / "meta.json").read_text())
+    meta["layers"]["logits"]["sha256"] = sha256(tmp_path / "mine" / "logits.npz")
+    (tmp_path / "mine" / "meta.json").write_text(json.dumps(meta))
+    assert "a graph of 9 points for 15 images" in damage(tmp_path / "mine")["logits"]
+
+
+def test_the_atlas_of_the_book_is_described():
+    text = describe("caltech101-efficientnet_lite0")
+    assert "8,677 of 101 categories, of which 98 have a WordNet id" in text and "All files are whole." in text
 
 
 # --- killed
@@ -159,6 +351,7 @@ import test_atlas
 from pathlib import Path
 
 from nbutils.atlas import build as atlas
+from nbutils.extraction.photographs import ImageFolder
 when, left = sys.argv[3], [2]
 def kill_at_the_third(*a, original=None, **k):
     left[0] -= 1
@@ -270,7 +463,7 @@ def test_estimate_knows_the_bytes_and_scales_the_time(tmp_path, images, monkeypa
     lacking = dataclasses.replace(found, activations_bytes=found.free + int(3e9))
     assert "THE DISK LACKS 3.0 GB: choose fewer layers" in str(lacking)
     with pytest.raises(ValueError, match="'stage 9' is no layer"):
-        estimates.estimate(network(), images, layers=["stage 9"])
+        estimates.estimate(network(), images, layers=["stage 9"], k=4)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +484,7 @@ def test_graphs_are_estimated_from_a_part(n, features, tried, times, monkeypatch
 
 @pytest.mark.parametrize("side, batch", [(32, 256), (64, 256), (112, 128), (224, 32), (500, 32)])
 def test_smaller_images_come_in_larger_batches(side, batch):
-    assert atlas.batch_of(torch.zeros(2, 3, side, side)) == batch
+    assert atlas_layers.batch_of(torch.zeros(2, 3, side, side)) == batch
 
 
 @pytest.mark.parametrize(
@@ -309,143 +502,12 @@ def test_size(value, words):
     assert estimates.size(value) == words
 
 
-# --- the command line
-
-
-def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "nbutils.atlas", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def test_help():
-    done = command("--help")
-    assert done.returncode == 0 and done.stdout.startswith("usage: python -m nbutils.atlas")
-    for option in (
-        "--images",
-        "--exclude",
-        "--network",
-        "--weights",
-        "--layers",
-        "--k",
-        "--synsets",
-        "--out",
-        "--estimate",
-        "--dask",
-        "--device",
-        "--autocast",
-        "--categories",
-        "--per-category",
-    ):
-        assert option in done.stdout
-
-
-def test_end_to_end(tmp_path, capsys):
-    draw(tmp_path / "drawn", side=40, count=4)
-    (tmp_path / "table.csv").write_text("category,synset\nred,n04962784\ngreen,\n")
-    arguments = [
-        "--images",
-        str(tmp_path / "drawn"),
-        "--exclude",
-        "blue",
-        "--weights",
-        "random",
-        "--k",
-        "3",
-        "--workers",
-        "0",
-        "--layers",
-        "stage 7",
-        "stem",
-        "logits",
-        "--synsets",
-        str(tmp_path / "table.csv"),
-        "--out",
-        str(tmp_path / "my atlas"),
+def test_the_network_is_drawn():
+    lines = estimates.drawing({"input": (3, 32, 32), "pool": (64, 1, 1), "logits": (10,)}, n=1_000_000).split("\n")
+    assert lines == [
+        "                     in full  averaged",
+        "input   3 x 32 x 32   6.1 GB    6.0 MB  " + "#" * 26,
+        "pool    64 x 1 x 1    128 MB    128 MB  " + "#" * 9,
+        "logits  10             20 MB     20 MB  #",
+        "together              6.3 GB    154 MB",
     ]
-    commands.main(arguments)
-    said = capsys.readouterr().out
-    assert "8 images of 2 categories in efficientnet_lite0 (random, seed 0)" in said
-    assert re.search(r"Done in \d+ s: the 3 nearest neighbours of 8 images of 2 categories in 3 layers", said)
-    assert "stem     32 x 112 x 112\nstage 7  320 x 7 x 7\nlogits   1000\n" in said
-    assert f"load_atlas('{tmp_path / 'my atlas'}')" in said and "my atlas.activations (6.7 MB)" in said
-    found = load_atlas(tmp_path / "my atlas")
-    assert found.layers == ("stem", "stage 7", "logits") and len(found.labels) == 8
-    assert found.class_names == ("green", "red") and found.synsets == (None, "n04962784")
-    assert found.meta["weights"].startswith("random, seed 0, statistics of the batch normalisation measured on 8 ")
-    assert "--layers 'stage 7' stem logits" in found.meta["command"], "can be pasted into a shell"
-    for layer in found.layers:
-        graph = found.graphs[layer]
-        assert (graph.n, graph.k) == (8, 3) and (graph.distances > 0).all()
-    # With calibrated statistics the signal neither dies out nor blows up on its way.
-    store = activations.ActivationStore(tmp_path / "my atlas.activations")
-    for layer in store:
-        assert 0.05 < store[layer].astype(float).std() < 20, layer
-    commands.main(arguments)
-    assert json.loads((tmp_path / "my atlas" / "meta.json").read_text()) == found.meta
-
-
-@pytest.mark.parametrize("count, batches", [(3, [3]), (33, [17, 16]), (256, [32] * 8), (300, [32] * 8)])
-def test_calibration_sees_all_categories_in_batches_of_one_size(tmp_path, monkeypatch, count, batches):
-    class Numbers:
-        class_names, labels, files = ("a",), np.zeros(count, int), [""] * count
-
-        def __len__(self):
-            return count
-
-        def __getitem__(self, i):
-            return torch.full((3, 2, 2), float(i))
-
-    given = []
-    monkeypatch.setattr(commands, "photographs", lambda *a, **k: Numbers())
-    monkeypatch.setattr(commands, "summary", lambda *a: "")
-    monkeypatch.setattr(models, "calibrate", lambda model, batches: given.extend(batches))
-    monkeypatch.setattr(commands, "build", lambda *a, **k: None)
-    commands.main(["--images", "x", "--out", str(tmp_path / "out"), "--weights", "random"])
-    assert [len(batch) for batch in given] == batches
-    seen = torch.cat(given)[:, 0, 0, 0]
-    assert seen[0] == 0 and seen[-1] == count - 1 and len(seen.unique()) == min(count, 256)
-    assert seen.diff().max() <= 2
-
-
-def test_weights_from_a_file_and_an_estimate_first(tmp_path, capsys):
-    draw(tmp_path / "drawn", side=40, count=2)
-    model = models.load("squeezenet1_1", "random", seed=3).model
-    torch.save(model.state_dict(), tmp_path / "mine.pt")
-    arguments = [
-        "--images",
-        str(tmp_path / "drawn"),
-        "--network",
-        "squeezenet1_1",
-        "--weights",
-        str(tmp_path / "mine.pt"),
-        "--k",
-        "2",
-        "--workers",
-        "0",
-        "--categories",
-        "2",
-        "--per-category",
-        "2",
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    layers = list(models.load("squeezenet1_1", "random").layers)[-1:]
-    commands.main([*arguments, "--layers", *layers, "--estimate"])
-    assert "4 images in 1 layers on " in capsys.readouterr().out and not (tmp_path / "out").exists()
-    commands.main([*arguments, "--layers", *layers])
-    meta = load_atlas(tmp_path / "out").meta
-    assert meta["weights"] == "mine.pt" and meta["weights_sha256"] == models.fingerprint(model) and meta["n"] == 4
-
-
-def test_network_without_weights_on_this_machine(tmp_path, capsys):
-    draw(tmp_path / "drawn")
-    for wrong in (["--network", "resnet9999"], ["--k", "99"], ["--layers", "stage 99"]):
-        with pytest.raises(ValueError, match=r"name='resnet9999'|k=99|'stage 99'"):
-            commands.main(["--images", str(tmp_path / "drawn"), "--out", str(tmp_path / "out"), *wrong])
-    with pytest.raises(SystemExit):
-        commands.main(["--images", str(tmp_path / "drawn")])
-    assert "--out" in capsys.readouterr().err

@@ -44,11 +44,11 @@ def test_a_contestant_answers_each_line_it_reads(task, monkeypatch, capsys):
 
 @proc
 def test_the_parts_make_up_the_whole_and_leave_nothing_behind():
-    functions = blocks.Blocks.read, blocks.Nearest.see, blocks.above, neighbors.refine
+    functions = blocks.Blocks.read, blocks.Nearest.update, blocks.pairs_above, neighbors.refine
     watch = bench.parts("nbutils", 3000, 200)
     assert all(seconds > 0 for seconds in watch.parts.values()) and len(watch.parts) == 6
     assert sum(watch.parts.values()) <= watch.seconds
-    assert functions == (blocks.Blocks.read, blocks.Nearest.see, blocks.above, neighbors.refine)
+    assert functions == (blocks.Blocks.read, blocks.Nearest.update, blocks.pairs_above, neighbors.refine)
 
 
 @proc

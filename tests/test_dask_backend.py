@@ -1,4 +1,4 @@
-"""Graphs and activations from a Dask cluster of two processes on this machine, one of which is killed half-way."""
+"""Graphs and activations from a Dask cluster of two processes on this machine, one of which is killed halfway."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import torch
 from test_atlas import draw, network, to_tensor
 
-from nbutils import _search, dask_backend
+from nbutils import _device, _search, dask_backend
 from nbutils.atlas import build as atlas
 from nbutils.extraction import activations
 from nbutils.extraction.photographs import ImageFolder
@@ -66,7 +66,7 @@ def test_the_same_graph_of_what_is_hard(tmp_path, client, kind):
 @pytest.mark.parametrize("d", [30, 3000])
 def test_rows_alone_are_those_of_the_whole(monkeypatch, tmp_path, d, memory):
     # As with many points, where products decide and differences only what they leave in doubt.
-    monkeypatch.setattr(_search, "QUICK", 0)
+    monkeypatch.setattr(_search, "ALL_EXACT", 0)
     path = saved(tmp_path / "x.npy", n=500, d=d)
     whole = knn_graph(path, 9)
     x = as_rows(path)
@@ -78,16 +78,41 @@ def test_rows_alone_are_those_of_the_whole(monkeypatch, tmp_path, d, memory):
         np.testing.assert_allclose(distances, whole.distances[rows], rtol=5e-7)
 
 
+def test_a_worker_takes_the_best_device_that_it_has(monkeypatch, tmp_path):
+    path, asked = saved(tmp_path / "x.npy", n=50), []
+    monkeypatch.setattr(_device, "best_device", lambda: asked.append(1) or torch.device("cpu"))
+    for device, count in (("cpu", 0), (None, 1)):
+        dask_backend.rows_of_graph(slice(0, 5), str(path), ((50, 20), "torch.float32"), 3, device, 1e9)
+        assert len(asked) == count
+
+
+def test_the_threads_of_one_worker_keep_full_precision_and_give_it_back(tmp_path):
+    path = saved(tmp_path / "x.npy")
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with (
+            dask.LocalCluster(
+                n_workers=1, threads_per_worker=4, processes=False, dashboard_address=None, memory_limit=0
+            ) as cluster,
+            dask.Client(cluster) as client,
+        ):
+            there = dask_backend.knn_graph(client, path, 12, memory=1e5)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    np.testing.assert_array_equal(there.indices, knn_graph(path, 12).indices)
+
+
 def slowly(log, function, block, *arguments):
-    """Runs on a worker: leaves a line in a file when a block is begun, and takes its time."""
+    """Runs on a worker: adds a line to a file when it begins a block, and works slowly."""
     with open(log, "a") as file:
         file.write(f"{block.start} {os.getpid()}\n")
     time.sleep(0.4)
     return function(block, *arguments)
 
 
-def kill_half_way(monkeypatch, client, log):
-    """Kill a worker when half of the blocks are done; returns the list in which its process will be named."""
+def kill_halfway(monkeypatch, client, log):
+    """Kill a worker when half of the blocks are done; returns a list that will hold the number of its process."""
     spread, killed = dask_backend.spread, []
 
     def spread_and_kill(client, function, blocks, *arguments):
@@ -115,9 +140,9 @@ needs_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKI
 
 
 @needs_kill
-def test_a_worker_is_killed_half_way_through_a_graph(tmp_path, client, monkeypatch):
+def test_a_worker_is_killed_halfway_through_a_graph(tmp_path, client, monkeypatch):
     path, log = saved(tmp_path / "x.npy"), tmp_path / "log"
-    killed = kill_half_way(monkeypatch, client, log)
+    killed = kill_halfway(monkeypatch, client, log)
     there = dask_backend.knn_graph(client, path, 12)
     assert work_was_lost(log, killed[0])
     here = knn_graph(path, 12)
@@ -127,10 +152,10 @@ def test_a_worker_is_killed_half_way_through_a_graph(tmp_path, client, monkeypat
 
 
 @needs_kill
-def test_a_worker_is_killed_half_way_through_the_images(tmp_path, client, monkeypatch):
+def test_a_worker_is_killed_halfway_through_the_images(tmp_path, client, monkeypatch):
     images = ImageFolder(draw(tmp_path / "drawn", count=8), to_tensor)
     here = activations.extract(network().model, images, network().layers, tmp_path / "here", batch_size=2, device="cpu")
-    killed = kill_half_way(monkeypatch, client, tmp_path / "log")
+    killed = kill_halfway(monkeypatch, client, tmp_path / "log")
     there = dask_backend.extract(
         client, network().model, images, network().layers, tmp_path / "there", batch_size=2, device="cpu"
     )
@@ -144,7 +169,9 @@ def test_a_worker_is_killed_half_way_through_the_images(tmp_path, client, monkey
 def test_an_atlas_is_the_same_bytes(tmp_path, client):
     images = ImageFolder(draw(tmp_path / "drawn"), to_tensor)
     for name, options in {"here": {}, "there": {"client": client}}.items():
-        atlas.build(network(), images, tmp_path / name, k=4, device="cpu", **options)
+        layers = {"layers": list(network().layers), "mean_layers": ["stage 2"]}
+        made = atlas.build(network(), images, tmp_path / name, k=4, device="cpu", **layers, **options)
+        assert "stage 2 mean" in made.layers
     for file in (tmp_path / "here").iterdir():
         if file.suffix == ".npz":
             assert file.read_bytes() == (tmp_path / "there" / file.name).read_bytes()
@@ -160,7 +187,7 @@ def broken_from(limit, image):
 def test_what_stopped_is_taken_up_here_or_there(tmp_path, client):
     folder = draw(tmp_path / "drawn", count=8)  # red comes last
     bad, good = (ImageFolder(folder, functools.partial(broken_from, limit)) for limit in (0.5, 2))
-    with pytest.raises(ValueError, match="this one is red"):
+    with pytest.raises(RuntimeError, match="the transform failed .*this one is red"):
         dask_backend.extract(
             client, network().model, bad, network().layers, tmp_path / "store", batch_size=2, device="cpu"
         )
@@ -222,8 +249,11 @@ def test_what_no_worker_can_see_is_refused(tmp_path):
     raw = np.memmap(tmp_path / "raw", np.float32, "w+", shape=(20, 3))
     with pytest.raises(ValueError, match=r"mapped from .*raw, which is no \.npy file"):
         dask_backend.knn_graph(Nobody(), raw, 2)
-    with pytest.raises(ValueError, match=r"k=600 must lie in 1 \.\.\. n - 1 = 599"):
+    with pytest.raises(ValueError, match=r"k=600 must lie in 1 \.\.\. 599, since each of the 600 rows"):
         dask_backend.knn_graph(Nobody(), x, 600)
+    for k in (5.0, True):
+        with pytest.raises(TypeError, match="k must be an integer"):
+            dask_backend.knn_graph(Nobody(), x, k)
     with pytest.raises(FileNotFoundError):
         dask_backend.knn_graph(Nobody(), tmp_path / "none.npy", 2)
 

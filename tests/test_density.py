@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from scipy.special import polygamma, psi
 from scipy.stats import multivariate_normal
 
-from nbutils.density import Density, adaptive_k, knn_density, log_shells, log_unit_ball, maximize_shells, pak
+from nbutils.density import Density, kstar, knn_density, log_shells, log_unit_ball, maximize_shells, pak
 from nbutils.dimension import Dimension, twonn
 from nbutils.graph import NeighborGraph
 from nbutils.neighbors import knn_graph
@@ -43,7 +43,7 @@ def test_uniform_on_a_torus(d, k):
     # psi(k) - psi(n) and the variance psi'(k) - psi'(n). So log rho is too high by log k - psi(k), about 1 / 2k.
     n = 2000
     logs = np.array(
-        [knn_density(knn_graph(manifold("torus", n, d, seed=seed), k), d, k).log_density for seed in range(8)]
+        [knn_density(knn_graph(manifold("torus", n, d, random_state=seed), k), d, k).log_density for seed in range(8)]
     )
     bias = math.log(k) - psi(k) + psi(n) - math.log(n)
     # Points that share neighbours share errors, so the error of the mean is taken from the seeds; bends in the
@@ -59,7 +59,7 @@ def test_uniform_on_a_torus(d, k):
 @pytest.mark.parametrize("d, bias", [(2, 0.02), (5, 0.12)])
 def test_a_gaussian_in_the_bulk(d, bias):
     # Where the density curves, the ball averages over slopes: in d = 5 its radius is half a deviation.
-    x = manifold("gaussian", 4000, d, seed=3)
+    x = manifold("gaussian", 4000, d, random_state=3)
     truth = multivariate_normal(np.zeros(d)).logpdf(x)
     bulk = (x**2).sum(1) < d  # the inner half, roughly
     density = knn_density(knn_graph(x, 30), d, 30)
@@ -86,7 +86,7 @@ def test_four_hundred_dimensions_do_not_overflow():
 
 
 def test_the_dimension_can_be_an_estimate_or_a_number():
-    graph = knn_graph(manifold("cube", 300, 2, seed=0), 10)
+    graph = knn_graph(manifold("cube", 300, 2, random_state=0), 10)
     estimate = twonn(graph)
     np.testing.assert_array_equal(
         knn_density(graph, estimate, 10).log_density, knn_density(graph, estimate.value, 10).log_density
@@ -183,7 +183,7 @@ def test_k_star_by_hand(seed, n, d, ties):
     x = rng.integers(0, 5, size=(n, 3)) if ties else rng.normal(size=(n, 3)) * rng.choice([0.1, 1, 3], size=(n, 1))
     graph = knn_graph(x.astype(float), int(rng.integers(5, n)))
     for threshold in (23.928, 2):
-        found = adaptive_k(graph, d, threshold)
+        found = kstar(graph, d, threshold)
         assert found.tolist() == k_star_by_hand(graph, d, threshold)
         assert found.min() >= 3 and found.max() <= graph.k - 1
 
@@ -195,7 +195,7 @@ def test_pak_maximises_the_likelihood(seed, d):
     graph = knn_graph(x, 40)
     density = pak(graph, d)
     k = density.k
-    np.testing.assert_array_equal(k, adaptive_k(graph, d))
+    np.testing.assert_array_equal(k, kstar(graph, d))
     np.testing.assert_allclose(density.error, [math.sqrt((4 * one + 2) / (one * (one - 1))) for one in k])
     for i in range(0, 60, 4):
         assert density.log_density[i] == pytest.approx(pak_by_hand(graph.distances[i, : k[i]], d, 60)[0], abs=1e-6)
@@ -267,11 +267,11 @@ def errors_of(density: Density, truth: np.ndarray, where: np.ndarray) -> tuple[f
 
 @pytest.mark.parametrize("d", [2, 5])
 def test_pak_on_a_gaussian(d):
-    x = manifold("gaussian", 4000, d, seed=3)
+    x = manifold("gaussian", 4000, d, random_state=3)
     truth, square = multivariate_normal(np.zeros(d)).logpdf(x), (x**2).sum(1)
     bulk, tail = square < d, square > np.quantile(square, 0.9)
     graph = knn_graph(x, 200)
-    fixed, adaptive, point = knn_density(graph, d, 30), knn_density(graph, d, adaptive_k(graph, d)), pak(graph, d)
+    fixed, adaptive, point = knn_density(graph, d, 30), knn_density(graph, d, kstar(graph, d)), pak(graph, d)
     bias, pull, spread = errors_of(point, truth, bulk)
     assert abs(bias) < 0.05 and abs(pull) < 0.2 and spread == pytest.approx(1, abs=0.15)
     # Outside, whatever counts neighbours sees those of the denser side: 0.27 and 0.99 with k = 30, 0.23 and 0.77 with
@@ -298,13 +298,13 @@ def test_pak_on_a_mixture():
 
 
 def test_k_star_is_large_where_the_density_is_flat_and_small_where_it_is_not():
-    flat = adaptive_k(knn_graph(manifold("torus", 1500, 2, seed=0), 60), 2)
+    flat = kstar(knn_graph(manifold("torus", 1500, 2, random_state=0), 60), 2)
     assert (flat == 59).mean() > 0.97
     # A dense square in a sparse one. The test compares with one neighbour at a time, so where that one lies decides:
     # about half of the points stop at the edge, the others look past it.
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.uniform(-5, 5, size=(1000, 2)), rng.uniform(-0.2, 0.2, size=(40, 2))])
-    k = adaptive_k(knn_graph(x, 200), 2)
+    k = kstar(knn_graph(x, 200), 2)
     assert (k[1000:] < 60).mean() > 0.35 and (k[:1000] < 60).mean() < 0.2
 
 
@@ -315,12 +315,12 @@ def test_false_peaks_on_a_flat_torus():
     # more peaks among 2000 points, more than one at 1.65 in nearly all, at 3 in none.
     wrong = {z: 0 for z in (1, 1.65, 3)}
     for seed in range(12):
-        graph = knn_graph(manifold("torus", 1000, 2, seed=seed), 100)
+        graph = knn_graph(manifold("torus", 1000, 2, random_state=seed), 100)
         density = pak(graph, 2)
         for z in wrong:
             wrong[z] += find_peaks(graph, density, z).n_peaks > 1
     assert wrong[1] <= 10 and wrong[1.65] <= 2 and wrong[3] == 0
-    graph = knn_graph(manifold("torus", 2000, 1, seed=0), 100)
+    graph = knn_graph(manifold("torus", 2000, 1, random_state=0), 100)
     assert find_peaks(graph, pak(graph, 1), 3).n_peaks == 1
 
 
@@ -330,7 +330,7 @@ def test_units_shift_pak_and_change_nothing_else(seed, power, d):
     # A power of two is exact in binary: not even rounding may move a label.
     x = np.random.default_rng(seed).normal(size=(80, 3))
     before, after = (knn_graph(y, 40) for y in (x, x * 2.0**power))
-    np.testing.assert_array_equal(adaptive_k(after, d), adaptive_k(before, d))
+    np.testing.assert_array_equal(kstar(after, d), kstar(before, d))
     first, second = pak(before, d), pak(after, d)
     np.testing.assert_allclose(second.log_density, first.log_density - d * power * math.log(2), rtol=1e-9, atol=1e-8)
     np.testing.assert_array_equal(second.error, first.error)
@@ -344,7 +344,7 @@ def test_names_and_place_change_nothing(seed):
     x = rng.normal(size=(80, 3))
     order = rng.permutation(80)
     before, renamed = knn_graph(x, 40), knn_graph(x[order], 40)
-    np.testing.assert_array_equal(adaptive_k(renamed, 3), adaptive_k(before, 3)[order])
+    np.testing.assert_array_equal(kstar(renamed, 3), kstar(before, 3)[order])
     first = pak(before, 3)
     np.testing.assert_allclose(pak(renamed, 3).log_density, first.log_density[order], rtol=1e-10)
     # Turning and moving rounds differently, which can decide a test that is on the edge.
@@ -355,8 +355,8 @@ def test_names_and_place_change_nothing(seed):
 
 
 def test_an_adaptive_k_goes_into_the_density_as_it_is():
-    graph = knn_graph(manifold("gaussian", 200, 2, seed=0), 60)
-    k = adaptive_k(graph, 2)
+    graph = knn_graph(manifold("gaussian", 200, 2, random_state=0), 60)
+    k = kstar(graph, 2)
     found = knn_density(graph, 2, k)
     for one in np.unique(k):
         same = knn_density(graph, 2, int(one))
@@ -371,7 +371,7 @@ def test_hundreds_of_duplicates_have_a_k_star_and_a_clear_error():
     x = np.random.default_rng(0).normal(size=(800, 5))
     x[:300] = x[0]
     graph = knn_graph(x, 100)
-    k = adaptive_k(graph, 5)
+    k = kstar(graph, 5)
     assert k.dtype.kind == "i" and k.min() >= 3 and k.max() <= 99
     for density in (lambda: pak(graph, 5), lambda: knn_density(graph, 5, k), lambda: knn_density(graph, 5, 30)):
         with pytest.raises(ValueError, match=r"300 points have k or more exact duplicates.*np\.unique.*larger k"):
@@ -380,7 +380,7 @@ def test_hundreds_of_duplicates_have_a_k_star_and_a_clear_error():
 
 
 def test_a_few_duplicates_get_an_answer():
-    x = manifold("gaussian", 600, 2, seed=0)
+    x = manifold("gaussian", 600, 2, random_state=0)
     x[300:360] = x[:60]
     graph = knn_graph(x, 100)
     density = pak(graph, 2)
@@ -420,7 +420,7 @@ def test_pak_gives_an_answer_or_a_clear_error(kind):
         x = nasty_data(rng, kind)
         graph = knn_graph(x, int(rng.integers(5, len(x))))
         d = float(rng.choice([0.5, 2, 7.3, 50, 300]))
-        k = adaptive_k(graph, d)
+        k = kstar(graph, d)
         assert k.min() >= 3 and k.max() <= graph.k - 1
         if (graph.distances[np.arange(graph.n), k - 1] == 0).any():
             with pytest.raises(ValueError, match=r"exact duplicates.*np\.unique"):
@@ -455,7 +455,7 @@ def test_three_hundred_dimensions_do_not_overflow_in_pak():
 @pytest.mark.parametrize("k", [1, 4])
 def test_too_few_neighbours_for_the_test_are_refused(k):
     graph = knn_graph(np.random.default_rng(0).normal(size=(20, 2)), k)
-    for estimate in (adaptive_k, pak):
+    for estimate in (kstar, pak):
         with pytest.raises(ValueError, match=f"graph holds {k} neighbours.*at least 5"):
             estimate(graph, 2)
     with pytest.raises(ValueError, match="graph holds 1 neighbours"):
@@ -465,13 +465,13 @@ def test_too_few_neighbours_for_the_test_are_refused(k):
 @pytest.mark.parametrize("dimension", [0, math.nan, math.inf, Dimension(math.nan, 0, 0, 0)])
 def test_pak_refuses_a_bad_dimension(dimension):
     graph = knn_graph(np.random.default_rng(0).normal(size=(20, 2)), 8)
-    for estimate in (adaptive_k, pak):
+    for estimate in (kstar, pak):
         with pytest.raises(ValueError, match="dimension"):
             estimate(graph, dimension)
 
 
 def test_pak_takes_the_dimension_as_an_estimate_or_a_number():
-    graph = knn_graph(manifold("cube", 300, 2, seed=0), 40)
+    graph = knn_graph(manifold("cube", 300, 2, random_state=0), 40)
     estimate = twonn(graph)
     np.testing.assert_array_equal(pak(graph, estimate).log_density, pak(graph, estimate.value).log_density)
-    np.testing.assert_array_equal(adaptive_k(graph, estimate), adaptive_k(graph, estimate.value))
+    np.testing.assert_array_equal(kstar(graph, estimate), kstar(graph, estimate.value))

@@ -78,7 +78,7 @@ def test_ratios_of_the_asked_neighbours():
 @pytest.mark.parametrize("d", [1, 2, 5, 10])
 @pytest.mark.parametrize("kind", SHARE)
 def test_known_dimensions_within_the_known_bias(kind, d):
-    runs = [twonn(knn_graph(manifold(kind, 1000, d, seed=seed), 2)) for seed in range(4)]
+    runs = [twonn(knn_graph(manifold(kind, 1000, d, random_state=seed), 2)) for seed in range(4)]
     mean = np.mean([run.value for run in runs])
     # The error of a mean of 4, and of the reference, a mean of 30.
     error = SCATTER * runs[0].error * math.sqrt(1 / 4 + 1 / 30)
@@ -90,15 +90,15 @@ def test_more_points_bring_less_bias():
     # The layer that feels the edge is r_2 deep, and r_2 goes down only with n^(-1/d): a slow cure. From longer runs:
     # 8.05 +- 0.08 with 100 points (200 seeds), 8.67 +- 0.06 with 4000 (12 seeds).
     few, many = (
-        np.mean([twonn(knn_graph(manifold("cube", n, 10, seed=seed), 2)).value for seed in range(seeds)])
+        np.mean([twonn(knn_graph(manifold("cube", n, 10, random_state=seed), 2)).value for seed in range(seeds)])
         for n, seeds in ((100, 60), (2500, 4))
     )
     assert few + 0.2 < many < 9.5
 
 
 def test_the_ambient_space_does_not_count():
-    flat = manifold("cube", 500, 3, seed=1)
-    folded = manifold("cube", 500, 3, ambient=50, seed=1)
+    flat = manifold("cube", 500, 3, random_state=1)
+    folded = manifold("cube", 500, 3, ambient=50, random_state=1)
     assert flat.shape[1] == 3 and folded.shape[1] == 50
     assert twonn(knn_graph(folded, 2)).value == pytest.approx(twonn(knn_graph(flat, 2)).value, rel=1e-3)
 
@@ -107,13 +107,13 @@ def test_the_error_is_the_scatter_over_seeds():
     # It is that of independent ratios. Those of neighbours are not (two mutual neighbours share r_1), so the scatter
     # is larger, by 1.1 to 1.4 where this was simulated: the error may be short by that much, and no more.
     for kind, d in [("sphere", 2), ("cube", 5)]:
-        runs = [twonn(knn_graph(manifold(kind, 400, d, seed=seed), 2)) for seed in range(40)]
+        runs = [twonn(knn_graph(manifold(kind, 400, d, random_state=seed), 2)) for seed in range(40)]
         scatter = np.std([run.value for run in runs], ddof=1)
         assert 0.8 < scatter / np.mean([run.error for run in runs]) < 1.7
 
 
 def test_duplicates_are_left_out_and_counted():
-    x = manifold("cube", 2000, 3, seed=0)
+    x = manifold("cube", 2000, 3, random_state=0)
     clean = twonn(knn_graph(x, 2))
     estimate = twonn(knn_graph(np.concatenate([x, x[:100]]), 2))
     assert clean.n_duplicates == 0
@@ -179,7 +179,7 @@ def test_one_neighbour_is_too_few():
 def test_the_likelihood_by_hand(fraction):
     distances = np.sort(np.random.default_rng(1).exponential(size=(50, 2)), axis=1).astype(np.float32)
     distances[:3, 0] = 0
-    estimate = twonn(graph_of(distances), fraction, form="likelihood")  # all ratios, whatever the fraction
+    estimate = twonn(graph_of(distances), fraction, method="mle")  # all ratios, whatever the fraction
     expected = 46 / sum(math.log(float(far) / float(near)) for near, far in distances[3:])
     assert estimate.value == pytest.approx(expected, rel=1e-9)
     assert estimate.error == pytest.approx(expected / math.sqrt(47))
@@ -193,13 +193,13 @@ def test_the_likelihood_is_unbiased_where_its_assumption_holds():
     runs = []
     for _ in range(2000):
         mu = rng.uniform(size=10) ** (-1 / 4)
-        runs.append(twonn(graph_of(np.stack([np.ones(10), mu], 1)), form="likelihood").value)
+        runs.append(twonn(graph_of(np.stack([np.ones(10), mu], 1)), method="mle").value)
     assert np.mean(runs) == pytest.approx(4, abs=4 * np.std(runs) / math.sqrt(len(runs)))
 
 
 def test_an_unknown_form_is_refused():
-    with pytest.raises(ValueError, match="form must be 'fit' or 'likelihood'"):
-        twonn(graph_of(np.tile([1.0, 2.0], (10, 1))), form="ml")
+    with pytest.raises(ValueError, match="method must be 'fit' or 'mle'"):
+        twonn(graph_of(np.tile([1.0, 2.0], (10, 1))), method="ml")
 
 
 def gride_by_hand(distances: np.ndarray, near: int) -> tuple[float, float]:
@@ -244,10 +244,10 @@ def test_gride_maximises_the_likelihood(seed, n, d):
 
 
 def test_gride_starts_with_the_likelihood_of_twonn():
-    graph = knn_graph(manifold("sphere", 500, 3, seed=0), 9)
+    graph = knn_graph(manifold("sphere", 500, 3, random_state=0), 9)
     first = gride(graph)
     assert first.far.tolist() == [2, 4, 8]
-    two = twonn(graph, form="likelihood")
+    two = twonn(graph, method="mle")
     assert first.value[0] == pytest.approx(two.value, rel=1e-9)
     assert first.error[0] == pytest.approx(two.error, rel=1e-9)
 
@@ -271,7 +271,7 @@ GRIDE = {
 
 @pytest.mark.parametrize("kind, d", GRIDE)
 def test_gride_on_known_dimensions_within_the_known_bias(kind, d):
-    runs = [gride(knn_graph(manifold(kind, 1000, d, seed=seed), 32)) for seed in range(4)]
+    runs = [gride(knn_graph(manifold(kind, 1000, d, random_state=seed), 32)) for seed in range(4)]
     mean = np.mean([run.value for run in runs], 0)[[0, 2, 4]]
     # Neighbours share neighbours, so over seeds Gride scatters up to twice its error, which takes all as independent.
     error = 2 * runs[0].error[[0, 2, 4]] * math.sqrt(1 / 4 + 1 / 20)
@@ -318,7 +318,7 @@ def test_gride_refuses_a_lattice(spacing):
 
 
 def test_gride_takes_some_ties_and_duplicates():
-    x = manifold("cube", 1000, 3, seed=0)
+    x = manifold("cube", 1000, 3, random_state=0)
     clean = gride(knn_graph(x, 16)).value
     found = gride(knn_graph(np.concatenate([x, x[:50]]), 16))
     # At n = 1 twins are left out. Further on they count themselves in, 2 of 4 neighbours are really 1 of 3: d falls by
@@ -339,7 +339,7 @@ def test_gride_refuses_what_has_no_dimension():
 
 
 def test_decimation_is_twonn_of_subsamples():
-    x = manifold("sphere", 400, 2, seed=0)
+    x = manifold("sphere", 400, 2, random_state=0)
     found = decimate(x, [100, 400], repeats=3)
     whole = twonn(knn_graph(x, 2))
     assert found.value[1] == pytest.approx(whole.value, rel=1e-9)  # all points, whatever the draw
@@ -349,7 +349,7 @@ def test_decimation_is_twonn_of_subsamples():
     assert found.scale[0] / found.scale[1] == pytest.approx(2, rel=0.1)
     again = decimate(x, [100, 400], repeats=3)
     np.testing.assert_array_equal(found.value, again.value)
-    assert decimate(x, [100], repeats=3, seed=1).value[0] != found.value[0]
+    assert decimate(x, [100], repeats=3, random_state=1).value[0] != found.value[0]
 
 
 def test_decimation_sees_noise_only_from_near():

@@ -14,7 +14,15 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import kstest, spearmanr
 from sklearn.decomposition import KernelPCA
 
-from nbutils.hierarchy import METHODS, compare, dendrogram, peak_classes, peak_distances, peak_map, tree_distances
+from nbutils.hierarchy import (
+    METHODS,
+    cophenetic_distances,
+    mantel,
+    peak_classes,
+    peak_distances,
+    peak_linkage,
+    peak_map,
+)
 from nbutils.peaks import Topography
 
 NONE = np.nan
@@ -62,10 +70,10 @@ def test_peaks_that_touch_keep_their_own_saddle():
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), share=st.floats(0.1, 0.7))
+@given(random_state=st.integers(0, 10**6), share=st.floats(0.1, 0.7))
 def test_peaks_that_do_not_touch_are_as_far_as_the_best_way(seed, share):
     landscape = random_topography(seed, 6, share)
-    top = landscape.log_density.max()
+    top = landscape.peak_log_density.max()
     graph = nx.Graph()
     graph.add_nodes_from(range(6))
     for a, b in zip(*np.nonzero(~np.isnan(landscape.saddles)), strict=True):
@@ -87,9 +95,9 @@ def test_peaks_that_do_not_touch_are_as_far_as_the_best_way(seed, share):
 @pytest.mark.parametrize("method", METHODS)
 def test_trees_are_those_of_scipy(method):
     landscape = random_topography(1)
-    tree = dendrogram(landscape, method)
+    tree = peak_linkage(landscape, method)
     np.testing.assert_array_equal(tree, linkage(squareform(peak_distances(landscape)), method))
-    np.testing.assert_array_equal(tree_distances(tree), squareform(cophenet(tree)))
+    np.testing.assert_array_equal(cophenetic_distances(tree), squareform(cophenet(tree)))
     assert tree.shape == (7, 4)
 
 
@@ -99,7 +107,7 @@ def test_the_three_methods_by_hand():
     saddles = np.where(np.eye(4, dtype=bool), NONE, 20 - drops)
     landscape = topography([20, 19.5, 19.2, 19.1], saddles)
     for method, heights in {"single": [1, 2, 6], "average": [1, 3, 8], "weighted": [1, 3, 8.5]}.items():
-        np.testing.assert_allclose(dendrogram(landscape, method)[:, 2], heights)
+        np.testing.assert_allclose(peak_linkage(landscape, method)[:, 2], heights)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -108,7 +116,7 @@ def test_single_linkage_joins_where_the_sea_does(seed):
     reach = peak_distances(landscape)
     # Minimax over all ways, touching peaks included: the longest step of the way in the minimum spanning tree.
     tree = nx.minimum_spanning_tree(nx.from_numpy_array(reach))
-    joined = tree_distances(dendrogram(landscape, "single"))
+    joined = cophenetic_distances(peak_linkage(landscape, "single"))
     for a in range(8):
         for b in range(a):
             way = nx.shortest_path(tree, a, b)
@@ -117,9 +125,9 @@ def test_single_linkage_joins_where_the_sea_does(seed):
 
 def test_a_tree_needs_two_peaks_and_a_known_method():
     with pytest.raises(ValueError, match="at least two"):
-        dendrogram(topography([1], [[NONE]]))
+        peak_linkage(topography([1], [[NONE]]))
     with pytest.raises(ValueError, match=r"method.*single.*ward"):
-        dendrogram(random_topography(0), "ward")
+        peak_linkage(random_topography(0), "ward")
 
 
 def from_drops(drops) -> Topography:
@@ -129,7 +137,7 @@ def from_drops(drops) -> Topography:
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), c=st.integers(3, 30), share=st.floats(0.1, 1))
+@given(random_state=st.integers(0, 10**6), c=st.integers(3, 30), share=st.floats(0.1, 1))
 def test_the_map_is_kernel_pca(seed, c, share):
     landscape = random_topography(seed, c, share)
     drops = peak_distances(landscape)
@@ -166,9 +174,9 @@ def test_neither_the_unit_of_the_density_nor_the_order_of_the_peaks_moves_the_ma
     found = peak_map(landscape)
     assert (np.take_along_axis(found, np.abs(found).argmax(0)[None], 0) > 0).all()
     order = np.random.default_rng(0).permutation(8)
-    renamed = topography(landscape.log_density[order], landscape.saddles[np.ix_(order, order)], landscape.floor)
+    renamed = topography(landscape.peak_log_density[order], landscape.saddles[np.ix_(order, order)], landscape.floor)
     np.testing.assert_allclose(peak_map(renamed), found[order], atol=1e-12)
-    taller = topography(5 * landscape.log_density, 5 * landscape.saddles, 5 * landscape.floor)
+    taller = topography(5 * landscape.peak_log_density, 5 * landscape.saddles, 5 * landscape.floor)
     np.testing.assert_allclose(peak_map(taller), found, atol=1e-12)
 
 
@@ -189,12 +197,12 @@ def distances(seed: int, c: int = 10) -> np.ndarray:
 
 def test_a_matrix_agrees_with_itself_and_nothing_by_chance():
     a = distances(0)
-    agreement = compare(a, a, permutations=199)
-    assert agreement.correlation == pytest.approx(1)
-    assert agreement.p_value == 1 / 200
-    assert agreement.null.shape == (199,)
-    assert compare(a, -a, permutations=199).correlation == pytest.approx(-1)
-    assert compare(a, -a, permutations=199).p_value == 1
+    agreement = mantel(a, a, permutations=199)
+    assert agreement.statistic == pytest.approx(1)
+    assert agreement.pvalue == 1 / 200
+    assert agreement.null_distribution.shape == (199,)
+    assert mantel(a, -a, permutations=199).statistic == pytest.approx(-1)
+    assert mantel(a, -a, permutations=199).pvalue == 1
 
 
 def test_a_renaming_that_changes_nothing_counts():
@@ -202,15 +210,15 @@ def test_a_renaming_that_changes_nothing_counts():
     a = np.full((4, 4), 2.0)
     a[[0, 1, 2, 3], [1, 0, 3, 2]] = 1
     np.fill_diagonal(a, 0)
-    assert compare(a, a, permutations=3000).p_value == pytest.approx(1 / 3, abs=0.04)
+    assert mantel(a, a, permutations=3000).pvalue == pytest.approx(1 / 3, abs=0.04)
 
 
 def test_unrelated_trees_agree_as_often_as_chance_says():
     def unrelated(seed: int) -> np.ndarray:
-        return tree_distances(linkage(squareform(distances(seed, 12)), "average"))
+        return cophenetic_distances(linkage(squareform(distances(seed, 12)), "average"))
 
     pairs = [(unrelated(2 * i), unrelated(2 * i + 1)) for i in range(300)]
-    p_values = [compare(a, b, permutations=99, seed=i).p_value for i, (a, b) in enumerate(pairs)]
+    p_values = [mantel(a, b, permutations=99, random_state=i).pvalue for i, (a, b) in enumerate(pairs)]
     assert kstest(p_values, "uniform").pvalue > 0.01
     assert np.mean(np.array(p_values) <= 0.05) < 0.08
     # The p-value of an ordinary correlation, which takes all pairs for independent, cries out twice as often.
@@ -219,28 +227,32 @@ def test_unrelated_trees_agree_as_often_as_chance_says():
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10**6), ties=st.booleans())
+@given(random_state=st.integers(0, 10**6), ties=st.booleans())
 def test_the_correlation_is_spearmans(seed, ties):
     a, b = distances(seed), distances(seed + 1) + distances(seed)
     if ties:
         a, b = np.round(a), np.round(b)
-    agreement = compare(a, b, permutations=1)
-    assert agreement.correlation == pytest.approx(spearmanr(squareform(a), squareform(b)).statistic)
+    agreement = mantel(a, b, permutations=1)
+    assert agreement.statistic == pytest.approx(spearmanr(squareform(a), squareform(b)).statistic)
 
 
 def test_only_the_order_of_distances_counts():
     a, b = distances(0), distances(0) + 0.5 * distances(1)
-    once = compare(a, b, permutations=99)
-    again = compare(np.exp(a), b**3, permutations=99)
-    assert again.correlation == pytest.approx(once.correlation)
-    np.testing.assert_allclose(again.null, once.null)
-    assert again.p_value == once.p_value
+    once = mantel(a, b, permutations=99)
+    again = mantel(np.exp(a), b**3, permutations=99)
+    assert again.statistic == pytest.approx(once.statistic)
+    np.testing.assert_allclose(again.null_distribution, once.null_distribution)
+    assert again.pvalue == once.pvalue
 
 
 def test_seeds_are_kept():
     a, b = distances(0), distances(1)
-    np.testing.assert_array_equal(compare(a, b, 50, seed=3).null, compare(a, b, 50, seed=3).null)
-    assert (compare(a, b, 50, seed=3).null != compare(a, b, 50, seed=4).null).any()
+    np.testing.assert_array_equal(
+        mantel(a, b, 50, random_state=3).null_distribution, mantel(a, b, 50, random_state=3).null_distribution
+    )
+    assert (
+        mantel(a, b, 50, random_state=3).null_distribution != mantel(a, b, 50, random_state=4).null_distribution
+    ).any()
 
 
 def test_matrices_that_cannot_be_compared_are_refused():
@@ -257,11 +269,11 @@ def test_matrices_that_cannot_be_compared_are_refused():
         (flat, "equal"),
     ]:
         with pytest.raises(ValueError, match=why):
-            compare(good, bad)
+            mantel(good, bad)
         with pytest.raises(ValueError, match=why):
-            compare(bad, good)
+            mantel(bad, good)
     with pytest.raises(ValueError, match="c >= 4"):
-        compare(distances(0, 3), distances(1, 3))
+        mantel(distances(0, 3), distances(1, 3))
 
 
 def classed(labels, c=2) -> Topography:

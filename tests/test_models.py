@@ -304,13 +304,13 @@ def test_shapes_without_weights_or_memory():
     with torch.device("meta"):
         network = models.load("resnet152", "random")
         assert next(network.model.parameters()).device.type == "meta"
-        shapes = models.layer_shapes(network)
-    assert shapes == models.layer_shapes(network) and list(shapes) == ["input", "stem", *stages(4), "pool", "logits"]
+        shapes = activations.layer_shapes(network)
+    assert shapes == activations.layer_shapes(network) and list(shapes) == ["input", "stem", *stages(4), "pool", "logits"]
     assert shapes["input"] == (3, 224, 224) and shapes["stage 3"] == (1024, 14, 14) and shapes["logits"] == (1000,)
 
 
 def test_shapes_are_those_of_a_real_run(lite0):
-    shapes = models.layer_shapes(lite0)
+    shapes = activations.layer_shapes(lite0)
     assert list(shapes) == list(lite0.layers) and shapes["stem"] == (32, 112, 112) and shapes["pool"] == (1280,)
 
 
@@ -341,3 +341,27 @@ def test_files_that_hold_no_weights_for_this_network(tmp_path, capsys, content):
     assert "code ran" not in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"weights must be 'imagenet', 'random' or the path of a file, not 'none\.pt'"):
         models.load("squeezenet1_1", "none.pt")
+
+
+def test_lite0_for_small_pictures():
+    """The same weights, for 128 x 128 pixels, with the end of each of the 16 blocks as a layer."""
+    small, large = models.load("efficientnet_lite0_128"), models.load("efficientnet_lite0")
+    assert models.fingerprint(small.model) == models.fingerprint(large.model)
+    assert small.class_names == large.class_names
+    counts = (1, 2, 2, 3, 3, 4, 1)
+    blocks = [f"stage {i}.{j + 1}" for i, count in enumerate(counts, 1) for j in range(count)]
+    assert list(small.layers) == ["input", "stem", *blocks, "head", "pool", "logits"]
+    with torch.inference_mode(), recording(small.model, {**small.layers, **large.layers}) as outputs:
+        small.model(torch.rand(1, 3, 128, 128))
+    for i, count in enumerate(counts, 1):
+        assert torch.equal(outputs[f"stage {i}"], outputs[f"stage {i}.{count}"])
+    assert outputs["logits"].shape == (1, 1000)
+
+
+def test_small_pictures_are_enlarged_without_smoothing():
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    transform = models.load("efficientnet_lite0_128", "random").transform
+    found = transform(Image.fromarray(pixels))
+    bicubic = np.asarray(Image.fromarray(pixels).resize((128, 128), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(found.numpy(), (bicubic.transpose(2, 0, 1).astype(np.float32) - 127) / 128)
+    assert transform(Image.new("L", (300, 200))).shape == (3, 128, 128)

@@ -1,10 +1,14 @@
-"""The neighbour graph against brute force, on data that make rounding, ties and memory matter."""
+"""The neighbour graph against brute force, on data for which rounding, ties and memory matter."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,8 +16,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbutils.graph import NeighborGraph
-from nbutils.neighbors import knn_graph
+from nbutils import _device
+from nbutils.decimation import decimate
+from nbutils.graph import NeighborGraph, checked_integer
+from nbutils.neighbors import as_rows, knn_graph
 
 few = settings(max_examples=25, deadline=None)
 
@@ -59,6 +65,14 @@ CASES = {
     "two points": gaussian(2),
     "one huge feature": gaussian(300, 4) * [1e5, 1, 1, 1],
     "one huge outlier": np.concatenate([gaussian(200, 3), [[1e6, 0, 0]]]),
+    "a difference that float32 would round": np.array([[0], [3], [1e8]], np.float32),
+    "whole numbers of all sizes, float32": np.exp(np.random.default_rng(5).uniform(0, 18, (300, 1)))
+    .round()
+    .astype(np.float32),
+    "heavy tails, float32": np.exp(4 * gaussian(300, 5)).astype(np.float32),
+    "heavy tails, float16": np.exp(3 * gaussian(300, 2)).clip(1e-4, 6e4).astype(np.float16),
+    "points of all sizes, float32": (gaussian() * 10.0 ** np.linspace(-8, 8, 300)[:, None]).astype(np.float32),
+    "features of all sizes, float32": (gaussian(300, 5) * 10.0 ** np.arange(-8, 8, 3.5)).astype(np.float32),
     "tiny": gaussian() * 1e-15,
     "huge": gaussian() * 1e15,
     "images": gaussian(120, 3 * 5 * 5).reshape(120, 3, 5, 5),
@@ -163,7 +177,7 @@ def test_a_rounded_tie_still_goes_to_the_lower_index():
 @pytest.mark.parametrize(
     "x, k, error, words",
     [
-        (gaussian(10), 0, ValueError, "k=0 must lie in 1 ... n - 1 = 9"),
+        (gaussian(10), 0, ValueError, "k=0 must lie in 1 ... 9, since each of the 10 rows of x has 9 others"),
         (gaussian(10), 10, ValueError, "k=10 must lie in"),
         (gaussian(10), -1, ValueError, "k=-1"),
         (gaussian(1), 1, ValueError, "x must have the shape .* at least two rows"),
@@ -203,6 +217,73 @@ def test_nan_in_one_block_of_many():
         knn_graph(x, 3, memory=3e4)
 
 
+NO_INTEGERS = (5.0, True, np.True_, np.float64(5), "5", None, [5], np.array([5]), np.nan)
+
+
+@pytest.mark.parametrize("k", NO_INTEGERS, ids=repr)
+def test_k_that_is_no_integer(k):
+    graph = knn_graph(gaussian(20), 6)
+    calls = (lambda: knn_graph(gaussian(20), k), lambda: graph.truncate(k), lambda: graph.check_k(k))
+    for call in calls:
+        with pytest.raises(TypeError, match=r"k must be an integer, not .* of type .*; pass an int"):
+            call()
+    for sizes, repeats, name in (([k], 5, "sizes"), ([10], k, "repeats")):
+        with pytest.raises(TypeError, match=f"{name} must be an integer"):
+            decimate(gaussian(20), sizes, repeats)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64, np.uint64])
+def test_k_may_be_an_integer_of_numpy(kind):
+    x = gaussian(300)
+    graph = knn_graph(x, kind(127))  # with the candidates beyond k it would not fit into eight bits
+    np.testing.assert_array_equal(graph.indices, knn_graph(x, 127).indices)
+    assert graph.truncate(kind(5)).k == 5
+    assert type(checked_integer("k", kind(5), 1, 9)) is int
+
+
+def test_integers_out_of_range():
+    assert [checked_integer("steps", value, 2, 4) for value in (2, 3, 4)] == [2, 3, 4]
+    assert checked_integer("steps", 10**30, 2) == 10**30
+    with pytest.raises(ValueError, match=r"^steps=1 must be at least 2$"):
+        checked_integer("steps", 1, 2)
+    with pytest.raises(ValueError, match=r"^steps=5 must lie in 2 \.\.\. 4, the steps there are$"):
+        checked_integer("steps", 5, 2, 4, "the steps there are")
+
+
+def test_the_best_device_is_the_default(monkeypatch):
+    cuda, mps, asked = torch.cuda, torch.backends.mps, []
+    for has_cuda, has_mps, best in ((True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")):
+        monkeypatch.setattr(cuda, "is_available", lambda has_cuda=has_cuda: has_cuda)
+        monkeypatch.setattr(mps, "is_available", lambda has_mps=has_mps: has_mps)
+        assert _device.as_device(None) == _device.best_device() == torch.device(best)
+        assert _device.as_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(_device, "best_device", lambda: asked.append(1) or torch.device("cpu"))
+    knn_graph(gaussian(20), 2, device="cpu")
+    assert not asked
+    knn_graph(gaussian(20), 2)
+    assert asked
+
+
+def test_two_threads_leave_the_filters_of_warnings_as_they_were(monkeypatch):
+    from_numpy, both, first_has_left = torch.from_numpy, threading.Barrier(2), threading.Event()
+
+    def meet_the_other(data):
+        with contextlib.suppress(threading.BrokenBarrierError):  # the other one was kept out
+            if both.wait(0.3) == 1:  # the one that came last leaves last
+                first_has_left.wait(60)
+        return from_numpy(data)
+
+    def call(_):
+        as_rows(gaussian(10))
+        first_has_left.set()
+
+    before = list(warnings.filters)
+    monkeypatch.setattr(torch, "from_numpy", meet_the_other)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(call, range(2)))
+    assert list(warnings.filters) == before
+
+
 # --- the graph
 
 
@@ -211,7 +292,7 @@ def test_truncate():
     assert (graph.truncate(4).n, graph.truncate(4).k) == (300, 4)
     np.testing.assert_array_equal(graph.truncate(4).indices, knn_graph(gaussian(), 4).indices)
     for k in (0, 11):
-        with pytest.raises(ValueError, match=f"k={k} must lie in 1 ... 10"):
+        with pytest.raises(ValueError, match=f"k={k} must lie in 1 ... 10, the neighbours that this graph holds"):
             graph.truncate(k)
 
 
@@ -313,6 +394,19 @@ def test_other_files(tmp_path, make):
     make(tmp_path / "graph.npz")
     with pytest.raises(ValueError, match=r"graph\.npz' is no sound neighbour graph"):
         NeighborGraph.load(tmp_path / "graph.npz")
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_what_is_not_the_fault_of_the_file_is_not_blamed_on_it(tmp_path, monkeypatch, error):
+    path = tmp_path / "graph.npz"
+    knn_graph(gaussian(20), 3).save(path)
+
+    def stop(*arguments, **options):
+        raise error("elsewhere")
+
+    monkeypatch.setattr(np, "load", stop)
+    with pytest.raises(error, match="elsewhere"):
+        NeighborGraph.load(path)
 
 
 def test_no_file(tmp_path):

@@ -53,7 +53,7 @@ def test_no_outputs_are_committed(path):
 @each_notebook
 def test_first_cell_is_the_books_setup_cell(path):
     first = read(path).cells[0]
-    assert first.source == repository.setup_cell(*repository.address()), "run: make links"
+    assert first.source == repository.setup_cell(repository.address()), "run: make links"
     assert first.metadata == repository.METADATA, "run: make links"
 
 

@@ -21,11 +21,11 @@ from witness import (
     differs,
     dimension_of,
     graph_of,
-    landscapes,
+    random_topographies,
 )
 
 from nbutils.atlas import load_atlas
-from nbutils.density import adaptive_k, knn_density, log_unit_ball, pak
+from nbutils.density import knn_density, kstar, log_unit_ball, pak
 from nbutils.dimension import gride, twonn
 from nbutils.neighbors import knn_graph
 from nbutils.overlap import label_overlap, neighborhood_overlap
@@ -58,7 +58,7 @@ def test_the_graph_has_the_same_bits(name):
 def test_twonn(name):
     graph = graph_of(name)
     assert twonn(graph).value == pytest.approx(float(answer(name, "twonn")), rel=1e-6)
-    assert twonn(graph, form="likelihood").value == pytest.approx(float(answer(name, "twonn_ml")), rel=1e-12)
+    assert twonn(graph, method="mle").value == pytest.approx(float(answer(name, "twonn_ml")), rel=1e-12)
     assert twonn(graph).n_duplicates == 0
 
 
@@ -102,7 +102,7 @@ def test_duplicates_do_not_throw_us_off_where_dadapy_fails():
 @pytest.mark.parametrize("name", CONTINUOUS + TIED)
 def test_densities_of_k_neighbors(name):
     graph, d = graph_of(name), dimension_of(name)
-    k = adaptive_k(graph, d)
+    k = kstar(graph, d)
     np.testing.assert_array_equal(k, answer(name, "k"))
     for kind, found in {"knn": knn_density(graph, d, K), "kstar": knn_density(graph, d, k)}.items():
         np.testing.assert_allclose(found.log_density, answer(name, f"{kind}/log_density"), rtol=0, atol=1e-10)
@@ -165,9 +165,9 @@ def test_peaks(name, kind):
     assert not differs(find_peaks(graph, density, Z, halo=True), peaks, answer(name, f"{kind}/halo"), saddles)
 
 
-def test_random_landscapes():
+def test_random_topographies():
     different, different_halo, several = set(), set(), 0
-    for i, graph, density, z, peaks, labels, saddles, halo, _ in landscapes():
+    for i, graph, density, z, peaks, labels, saddles, halo, _ in random_topographies():
         several += len(peaks) > 1
         if differs(find_peaks(graph, density, z), peaks, labels, saddles):
             different.add(i)
@@ -180,7 +180,7 @@ def test_random_landscapes():
 
 def test_the_compiled_clustering_of_dadapy_is_wrong_where_its_fallback_fires():
     wrong = {}
-    for i, graph, density, z, peaks, labels, saddles, _, compiled in landscapes():
+    for i, graph, density, z, peaks, labels, saddles, _, compiled in random_topographies():
         if not np.array_equal(labels, compiled) and i not in LAST_NEIGHBOR:
             assert not differs(find_peaks(graph, density, z), peaks, labels, saddles)
             wrong[i] = int((labels != compiled).sum())

@@ -123,3 +123,18 @@ def test_labels_of_another_length():
     for labels in ([], [1]):
         with pytest.raises(ValueError, match="labels must be those of at least two points"):
             chance_label_overlap(labels)
+
+
+def test_overlaps_of_more_points_than_are_compared_at_a_time():
+    # Blocks of 8,192 rows, and the last is not full. Overlaps differ from row to row, so each must meet its own.
+    n, k, rng = 2 * 8192 + 100, 3, np.random.default_rng(0)
+    offsets = rng.permuted(np.tile(np.arange(1, 7), (2 * n, 1)), axis=1)[:, :k]
+    offsets[:n:5] = offsets[n::5]
+    a, b = (np.arange(n)[:, None] + part for part in (offsets[:n], offsets[n:]))
+    a, b = a % n, b % n
+    shared = (a[:, :, None] == b[:, None, :]).any(2)
+    assert neighborhood_overlap(graph_of(a), graph_of(b), k) == pytest.approx(shared.mean(), rel=1e-12)
+    labels = np.arange(n) // 7
+    labels[n // 2 :] = rng.integers(0, 3, n - n // 2)
+    own = np.array([[labels[j] == labels[i] for j in row] for i, row in enumerate(a)])
+    assert label_overlap(graph_of(a), labels, k) == pytest.approx(own.mean(), rel=1e-12)

@@ -198,11 +198,11 @@ def test_what_holds_of_every_landscape(seed, z, halo):
     c = np.arange(found.n_peaks)
     np.testing.assert_array_equal(found.labels[found.peaks], c)
     assert set(found.labels) - {HALO} == set(c)
-    np.testing.assert_array_equal(found.log_density, density.log_density[found.peaks])
-    assert (np.diff(found.log_density) <= 0).all()
+    np.testing.assert_array_equal(found.peak_log_density, density.log_density[found.peaks])
+    assert (np.diff(found.peak_log_density) <= 0).all()
     # Nobody stands higher than the peak of his own cluster.
     inside = found.labels >= 0
-    assert (density.log_density[inside] <= found.log_density[found.labels[inside]]).all()
+    assert (density.log_density[inside] <= found.peak_log_density[found.labels[inside]]).all()
 
     np.testing.assert_array_equal(found.saddles, found.saddles.T)
     np.testing.assert_array_equal(found.saddle_points, found.saddle_points.T)
@@ -211,7 +211,7 @@ def test_what_holds_of_every_landscape(seed, z, halo):
     for a, b in np.argwhere(found.saddle_points >= 0):
         point = found.saddle_points[a, b]
         assert found.saddles[a, b] == density.log_density[point] >= found.floor
-        assert found.log_density[a] - found.saddles[a, b] >= z * (density.error[found.peaks[a]] + density.error[point])
+        assert found.peak_log_density[a] - found.saddles[a, b] >= z * (density.error[found.peaks[a]] + density.error[point])
     # A saddle is a border: its point is in one of the two, and has the other among its neighbours.
     whole = find_peaks(graph, density, z).labels
     for a, b in np.argwhere(found.saddle_points >= 0):
@@ -296,14 +296,14 @@ def peaks_of(x: np.ndarray, k: int = 30, z: float = 1.65) -> Topography:
 
 @pytest.mark.parametrize("d", [2, 5])
 def test_one_gaussian_has_one_peak(d):
-    counts = [peaks_of(manifold("gaussian", 1000, d, seed=seed)).n_peaks for seed in range(10)]
+    counts = [peaks_of(manifold("gaussian", 1000, d, random_state=seed)).n_peaks for seed in range(10)]
     # Z = 1.65 lets chance pass now and then.
     assert counts.count(1) >= 8 and max(counts) <= 2
 
 
 def test_a_mixture_has_as_many_peaks_as_means_and_near_them():
     means = np.array([[0, 0, 0], [8, 0, 0], [0, 8, 0], [0, 0, 8], [8, 8, 8]], float)
-    x, truth = gaussian_mixture(2500, means, seed=1)
+    x, truth = gaussian_mixture(2500, means, random_state=1)
     found = peaks_of(x)
     assert found.n_peaks == 5
     nearest = np.linalg.norm(means[:, None] - x[found.peaks], axis=2)
@@ -313,7 +313,7 @@ def test_a_mixture_has_as_many_peaks_as_means_and_near_them():
 
 
 def test_peaks_of_unequal_weight_and_width():
-    x, _ = gaussian_mixture(3000, np.array([[0.0, 0], [6, 0], [0, 7]]), [0.5, 1, 1.5], [0.5, 0.2, 0.3], seed=0)
+    x, _ = gaussian_mixture(3000, np.array([[0.0, 0], [6, 0], [0, 7]]), [0.5, 1, 1.5], [0.5, 0.2, 0.3], random_state=0)
     found = peaks_of(x)
     assert found.n_peaks == 3
     # Densest first: weight / width^2 is 2, 0.2, 0.13.
@@ -321,7 +321,7 @@ def test_peaks_of_unequal_weight_and_width():
 
 
 def test_clusters_apart_have_no_saddle():
-    x, truth = gaussian_mixture(300, np.array([[0.0, 0], [1000, 0], [0, 1000]]), seed=0)
+    x, truth = gaussian_mixture(300, np.array([[0.0, 0], [1000, 0], [0, 1000]]), random_state=0)
     found = peaks_of(x, z=3)
     assert found.n_peaks == 3
     assert np.isnan(found.saddles).all()

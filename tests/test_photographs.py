@@ -1,20 +1,22 @@
-"""Folders of images: what is in them, a choice of it, and what is fetched, whole or not at all."""
+"""Folders of images: what is in them, how each picture is read, samples of them, and downloads by name."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
+import tarfile
 import zipfile
 
 import numpy as np
 import pytest
 import torch
-import torchvision
 from PIL import Image
 from serving import serving
 
-from nbutils.extraction import photographs
+from nbutils.extraction import photographs, pictures, sources
 from nbutils.extraction.photographs import ImageFolder
+from nbutils.extraction.pictures import read_picture
 
 
 def draw(path, colour=(9, 90, 200), size=(12, 10), mode="RGB"):
@@ -53,6 +55,15 @@ def test_excluded_categories(folder):
     assert images.class_names == ("a", "b") and images.labels.tolist() == [0, 1, 1]
     with pytest.raises(TypeError, match=r"exclude must be a list of categories: write \['clutter'\]"):
         ImageFolder(folder, to_tensor, exclude="clutter")
+    with pytest.raises(ValueError, match=r"exclude: .* has no category 'cluter'; is it 'clutter'\?"):
+        ImageFolder(folder, to_tensor, exclude=["cluter"])
+    with pytest.raises(ValueError, match=r"has no category '9'; is it one of Z, a, b, clutter, empty \.\.\."):
+        ImageFolder(folder, to_tensor, exclude=["9"])
+
+
+def test_what_is_skipped_is_known(folder):
+    assert ImageFolder(folder, to_tensor, exclude=["Z"]).skipped == ["read me.png", "b/notes.txt"]
+    assert ImageFolder(folder, to_tensor, exclude=["b"]).choose(2).skipped == ["read me.png"]
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "LA"])
@@ -61,23 +72,128 @@ def test_other_images_become_colour(tmp_path, mode):
     assert ImageFolder(tmp_path, to_tensor)[0].shape == (3, 10, 12)
 
 
+@pytest.mark.parametrize("name", ["x.PPM", "x.pgm", "x.webp", "x.tiff"])
+def test_other_formats(tmp_path, name):
+    draw(tmp_path / "a" / name, mode="L" if name.endswith("pgm") else "RGB")
+    assert ImageFolder(tmp_path, to_tensor)[0].shape == (3, 10, 12)
+
+
+# --- the numbers of the pixels
+
+VALUES = np.array([[0, 128, 129, 257], [32767, 32768, 65534, 65535]], np.uint16)
+EIGHT = [[0, 0, 1, 1], [127, 128, 255, 255]]
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.tif", "x.pgm"])
+def test_sixteen_bits_are_scaled(tmp_path, name):
+    Image.fromarray(VALUES).save(tmp_path / name)
+    picture = np.asarray(read_picture(tmp_path / name))
+    assert picture.shape == (2, 4, 3) and picture[:, :, 0].tolist() == EIGHT and (np.ptp(picture, 2) == 0).all()
+
+
+def test_sixteen_bits_with_the_high_byte_first(tmp_path):
+    Image.frombytes("I;16B", (4, 2), VALUES.astype(">u2").tobytes()).save(tmp_path / "x.tif")
+    with Image.open(tmp_path / "x.tif") as image:
+        assert image.mode == "I;16B"
+    assert np.asarray(read_picture(tmp_path / "x.tif"))[:, :, 0].tolist() == EIGHT
+
+
+def test_older_versions_of_pillow_read_sixteen_bits_as_integers():
+    image = Image.fromarray(VALUES.astype(np.int32))
+    assert image.mode == "I"
+    image.format = "PNG"
+    assert np.asarray(pictures.eight_bits(image)).tolist() == EIGHT
+
+
 @pytest.mark.parametrize(
-    "damage",
-    [
-        lambda b: b[:50],
-        lambda b: b[:-30],
-        lambda b: b"",
-        lambda b: b"<html>404</html>",
-        lambda b: b[:33] + b"\x00\x00\x00\x04Y\x07\x18," + b[41:],
-    ],
-    ids=["head only", "cut short", "empty", "a web page", "broken chunk"],
+    "dtype, kind", [(np.int32, "32-bit integers"), (np.float32, "floating point numbers")], ids=["integers", "floats"]
 )
+def test_pixels_without_a_white_are_refused(folder, dtype, kind):
+    Image.fromarray(VALUES.astype(dtype)).save(folder / "a" / "0.tif")
+    images = ImageFolder(folder, to_tensor)
+    with pytest.raises(ValueError, match=rf"^a/0\.tif has {kind} as pixels .*: convert it to 8 or 16 bits$"):
+        images[1]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_upright(tmp_path, orientation):
+    """Each orientation says how the stored picture is to be turned: EXIF 2.32, tag 0x0112."""
+    upright = np.zeros((16, 24, 3), np.uint8)
+    upright[:8, :8] = 255  # white in the upper left corner
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "x.jpg", exif=exif, quality=100)
+    assert np.abs(np.asarray(read_picture(tmp_path / "x.jpg")).astype(int) - upright).max() < 10
+
+
+# --- what cannot be read
+
+DAMAGES = {
+    "head only": lambda b: b[:50],
+    "cut short": lambda b: b[:-30],
+    "empty": lambda b: b"",
+    "a web page": lambda b: b"<html>404</html>",
+    "broken chunk": lambda b: b[:33] + b"\x00\x00\x00\x04Y\x07\x18," + b[41:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_unreadable_images_are_named(folder, damage):
     (folder / "b" / "2.png").write_bytes(damage((folder / "b" / "2.png").read_bytes()))
     images = ImageFolder(folder, to_tensor)
-    with pytest.raises(ValueError, match=r"^b/2\.png is not a readable image .*: remove or replace it"):
+    with pytest.raises(ValueError, match=r"^b/2\.png is not a readable image .*: remove or replace it") as raised:
         images[3]
     assert images[2].shape == (3, 10, 12)
+    assert photographs.unreadable(images) == [str(raised.value)]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, ZeroDivisionError]
+)
+def test_whatever_pillow_raises_the_picture_is_named(folder, monkeypatch, error):
+    def open_(*args):
+        raise error("broken")
+
+    monkeypatch.setattr(pictures.Image, "open", open_)
+    with pytest.raises(ValueError, match=r"^Z/x\.jpeg is not a readable image \(broken"):
+        ImageFolder(folder, to_tensor)[0]
+
+
+def test_out_of_memory_is_no_damage(folder, monkeypatch):
+    def open_(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(pictures.Image, "open", open_)
+    with pytest.raises(MemoryError):
+        ImageFolder(folder, to_tensor)[0]
+
+
+def test_a_file_that_has_gone_is_no_damage(folder):
+    images = ImageFolder(folder, to_tensor)
+    (folder / "Z" / "x.jpeg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"x\.jpeg"):
+        images[0]
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("labels.csv"), ValueError("no"), OSError("disk")])
+def test_the_errors_of_a_transform_are_its_own(folder, error):
+    def transform(image):
+        raise error
+
+    words = rf"^Z/x\.jpeg: the transform failed \({type(error).__name__}: {error}\)"
+    with pytest.raises(RuntimeError, match=words) as raised:
+        ImageFolder(folder, transform)[0]
+    assert raised.value.__cause__ is error
 
 
 def test_folders_without_images(tmp_path):
@@ -90,7 +206,16 @@ def test_folders_without_images(tmp_path):
         ImageFolder(tmp_path, to_tensor)
     draw(tmp_path / "train" / "a" / "0.png")
     (tmp_path / "a" / "deeper" / "0.png").unlink()
-    with pytest.raises(FileNotFoundError, match="its folder train has such folders"):
+    with pytest.raises(FileNotFoundError, match=r"it has .*a folder train, which has such folders"):
+        ImageFolder(tmp_path, to_tensor)
+
+
+def test_a_folder_of_other_files_says_which(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("1.heic", "2.HEIC", "3.gif", "4"):
+        (tmp_path / "a" / name).write_text("x")
+    words = r"one of the suffixes \.jpg .*\.pgm; it has 2 files with \.heic, 1 files with \.gif, 1 files with no suffix"
+    with pytest.raises(FileNotFoundError, match=words):
         ImageFolder(tmp_path, to_tensor)
 
 
@@ -105,7 +230,7 @@ def many(tmp_path):
     return ImageFolder(tmp_path / "many", to_tensor)
 
 
-def test_a_choice_is_drawn_by_lot_and_stays_in_order(many):
+def test_a_choice_is_random_and_stays_in_order(many):
     some = many.choose(2, 4)
     assert len(some) == 8 and some.labels.tolist() == [0] * 4 + [1] * 4 and len(some.class_names) == 2
     assert "a" not in some.class_names, "it has not enough"
@@ -113,8 +238,14 @@ def test_a_choice_is_drawn_by_lot_and_stays_in_order(many):
     for i, name in enumerate(some.files):
         assert some.class_names[some.labels[i]] == name.split("/")[0]
         assert some[i][:, 0, 0].tolist() == [int(name[2]), 0, ord(name[0])]
-    assert some.files == many.choose(2, 4).files != many.choose(2, 4, seed=1).files
+    assert some.files == many.choose(2, 4).files != many.choose(2, 4, random_state=1).files
+    assert some.files == many.choose(2, 4, np.random.default_rng(0)).files
     assert len(many) == 19 and many.class_names == ("a", "b", "c", "d"), "itself unchanged"
+
+
+def test_a_choice_stays_the_same(many):
+    """What published atlases were made of."""
+    assert many.choose(2, 2).files == ["c/1.png", "c/4.png", "d/0.png", "d/4.png"]
 
 
 def test_a_choice_by_name_or_of_all(many):
@@ -133,6 +264,8 @@ def test_a_choice_by_name_or_of_all(many):
         ((["a", "x"], None), r"\['x'\] are not in"),
         ((["a", "b"], 4), "per_category=4: one of the categories has only 3"),
         (([], 1), "has only 0 images"),
+        ((None, 0), "per_category=0 must be at least 1"),
+        ((2, -1), "per_category=-1 must be at least 1"),
     ],
 )
 def test_choices_that_cannot_be(many, choice, words):
@@ -151,82 +284,90 @@ def test_a_folder_of_ones_own(many):
         photographs.photographs("nowhere", to_tensor)
 
 
-def fake_caltech(monkeypatch, fails=None):
-    def download(root, download):
-        assert download
-        draw(photographs.Path(root) / "caltech101/101_ObjectCategories/ant/0.png")
-        draw(photographs.Path(root) / "caltech101/101_ObjectCategories/BACKGROUND_Google/0.png")
-        if fails:
-            raise fails
-
-    monkeypatch.setattr(torchvision.datasets, "Caltech101", download)
-
-
-def test_caltech101_through_torchvision(tmp_path, monkeypatch):
-    fake_caltech(monkeypatch)
-    images = photographs.photographs("caltech101", to_tensor, root=tmp_path)
-    assert images.class_names == ("ant",) and images.files == ["ant/0.png"]
-    fake_caltech(monkeypatch, fails=AssertionError("downloaded again"))
-    assert len(photographs.photographs("caltech101", to_tensor, root=tmp_path)) == 1
-
-
-@pytest.mark.parametrize("error", [OSError("no route to host"), RuntimeError("File not found or corrupted.")])
-def test_without_network_nothing_is_left_and_the_way_out_is_named(tmp_path, monkeypatch, error):
-    fake_caltech(monkeypatch, fails=error)
-    with pytest.raises(ConnectionError, match=f"caltech101 could not be fetched .{error}.*data.caltech.edu.*unpack it"):
-        photographs.photographs("caltech101", to_tensor, root=tmp_path / "photographs")
-    assert list((tmp_path / "photographs").iterdir()) == []
-
-
 @pytest.fixture
 def served(tmp_path):
     with serving(tmp_path) as address:
         yield address
 
 
-def tiny(tmp_path, monkeypatch, served, names, md5=None):
-    archive = tmp_path / "tiny-imagenet-200.zip"
-    draw(tmp_path / "0.JPEG")
+def packed(tmp_path, monkeypatch, served, name, members, md5=None):
+    """A zip file on the server, which the data set `name` is downloaded from."""
+    archive = tmp_path / "archive.zip"
     with zipfile.ZipFile(archive, "w") as file:
-        for name in names:
-            file.write(tmp_path / "0.JPEG", name)
+        for member, content in members.items():
+            file.writestr(member, content)
     md5 = md5 or hashlib.md5(archive.read_bytes()).hexdigest()
-    monkeypatch.setattr(photographs, "TINY_IMAGENET", (served + archive.name, md5))
+    monkeypatch.setattr(sources, name, (served + archive.name, md5))
     return archive
 
 
+def picture_bytes() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (12, 10)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def tiny(tmp_path, monkeypatch, served, names, md5=None):
+    return packed(tmp_path, monkeypatch, served, "TINY_IMAGENET", dict.fromkeys(names, picture_bytes()), md5)
+
+
 def test_tiny_imagenet(tmp_path, monkeypatch, served):
-    tiny(
-        tmp_path,
-        monkeypatch,
-        served,
-        [
-            "tiny-imagenet-200/train/n01443537/images/n01443537_0.JPEG",
-            "tiny-imagenet-200/train/n01443537/n01443537_boxes.txt",
-            "tiny-imagenet-200/val/images/val_0.JPEG",
-        ],
-    )
+    names = [
+        "tiny-imagenet-200/train/n01443537/images/n01443537_0.JPEG",
+        "tiny-imagenet-200/train/n01443537/n01443537_boxes.txt",
+        "tiny-imagenet-200/val/images/val_0.JPEG",
+    ]
+    archive = tiny(tmp_path, monkeypatch, served, names)
     images = photographs.photographs("tiny-imagenet", to_tensor, root=tmp_path / "p")
     assert images.files == ["n01443537/images/n01443537_0.JPEG"] and images.class_names == ("n01443537",)
-    assert not list((tmp_path / "p").rglob("*.zip"))
+    assert images.skipped == ["n01443537/n01443537_boxes.txt"]
+    assert [path.name for path in (tmp_path / "p").iterdir()] == ["tiny-imagenet"]
+    archive.unlink()
+    assert len(photographs.photographs("tiny-imagenet", to_tensor, root=tmp_path / "p")) == 1, "fetched once"
+
+
+def test_caltech101(tmp_path, monkeypatch, served):
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:gz") as tar:
+        for name in ("ant/0.jpg", "BACKGROUND_Google/0.jpg"):
+            info = tarfile.TarInfo(f"101_ObjectCategories/{name}")
+            info.size = len(picture_bytes())
+            tar.addfile(info, io.BytesIO(picture_bytes()))
+    members = {
+        "caltech-101/101_ObjectCategories.tar.gz": inner.getvalue(),
+        "caltech-101/Annotations.tar": b"not needed",
+        "__MACOSX/caltech-101/._101_ObjectCategories.tar.gz": b"",
+    }
+    packed(tmp_path, monkeypatch, served, "CALTECH101", members)
+    images = photographs.photographs("caltech101", to_tensor, root=tmp_path / "p")
+    assert images.class_names == ("ant",) and images.files == ["ant/0.jpg"]
+    assert [path.name for path in (tmp_path / "p").iterdir()] == ["caltech101"]
 
 
 @pytest.mark.parametrize("damage", ["hash", "cut short", "missing"])
 def test_a_download_that_is_not_what_was_published(tmp_path, monkeypatch, served, damage):
-    archive = tiny(
-        tmp_path,
-        monkeypatch,
-        served,
-        ["tiny-imagenet-200/train/n01443537/images/0.JPEG"],
-        md5="0" * 32 if damage == "hash" else None,
-    )
+    names = ["tiny-imagenet-200/train/n01443537/images/0.JPEG"]
+    archive = tiny(tmp_path, monkeypatch, served, names, md5="0" * 32 if damage == "hash" else None)
     if damage == "cut short":
         archive.write_bytes(archive.read_bytes()[:-40])
     if damage == "missing":
         archive.unlink()
-    with pytest.raises(ConnectionError, match="tiny-imagenet could not be fetched"):
+    with pytest.raises(ConnectionError, match=r"tiny-imagenet-200\.zip could not be fetched.*put it at"):
         photographs.photographs("tiny-imagenet", to_tensor, root=tmp_path / "p")
     assert list((tmp_path / "p").iterdir()) == []
+
+
+def test_unpacking_that_was_interrupted_starts_over(tmp_path, monkeypatch, served):
+    tiny(tmp_path, monkeypatch, served, ["tiny-imagenet-200/train/n01443537/images/0.JPEG"])
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(zipfile.ZipFile, "extractall", interrupted)
+        photographs.photographs("tiny-imagenet", to_tensor, root=tmp_path / "p")
+    assert [path.name for path in (tmp_path / "p").iterdir()] == ["tiny-imagenet-200.zip"], "not fetched again"
+    assert len(photographs.photographs("tiny-imagenet", to_tensor, root=tmp_path / "p")) == 1
 
 
 def test_an_archive_does_not_climb_out_of_its_folder(tmp_path, monkeypatch, served):

@@ -5,27 +5,28 @@ The authors' own file cannot be had here: that it has this layout is what they s
 
 from __future__ import annotations
 
-import functools
-import http.server
 import io
 import json
+import math
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
-import threading
 
 import numpy as np
 import pytest
+from serving import serving
 
 from nbutils._files import sha256
+from nbutils.atlas import load_atlas
 from nbutils.neighbors import knn_graph
 from nbutils.paper import ledger, planted, published
+from nbutils.paper.layout import PAPER, Layout
 from nbutils.paper.planted import SMALL
-from nbutils.paper.published import ARCHIVE, CHECKPOINTS, FOLDER, NOTE, PAPER, PLANTED, Layout
-from nbutils.paper.table import paper_columns, paper_table
+from nbutils.paper.published import ARCHIVE, FOLDER, NOTE, PLANTED
+from nbutils.paper.table import CHECKPOINTS, paper_columns, paper_table
 
 
 @pytest.fixture(scope="module")
@@ -360,53 +361,21 @@ def test_other_number_types(folder):
 # --- the download
 
 
-@pytest.fixture
-def served(sound):
-    """An address where the archive can be had; `lies` makes the server promise more bytes than it sends."""
-
-    class Server(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-        def send_header(self, key, value):
-            if key == "Content-Length" and server.lies:
-                value = str(int(value) + 1000)
-            super().send_header(key, value)
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Server, directory=str(sound.parent)))
-    server.lies = False
-    server.url = f"http://127.0.0.1:{server.server_port}/{ARCHIVE}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_download(served, sound, tmp_path, monkeypatch):
-    fetched = published.download(tmp_path / "new", served.url)
+def test_download(sound, tmp_path):
+    with serving(sound.parent) as address:
+        urls = [f"{address}nothing", f"{address}{ARCHIVE}"]
+        fetched = published.download(tmp_path / "new", urls)
     assert fetched.read_bytes() == sound.read_bytes() and os.listdir(tmp_path / "new") == [ARCHIVE]
-    monkeypatch.setattr(published.urllib.request, "urlretrieve", lambda *a: pytest.fail("fetched again"))
-    assert published.download(tmp_path / "new", served.url) == fetched
+    assert published.download(tmp_path / "new", urls) == fetched, "without the server: it is not fetched again"
 
 
-def test_download_that_ends_early_leaves_nothing_and_starts_over(served, sound, tmp_path):
-    served.lies = True
-    with pytest.raises(ConnectionError, match=r"could not be fetched.*try again, or fetch it with a browser"):
-        published.download(tmp_path, served.url)
-    assert os.listdir(tmp_path) == []
-    (tmp_path / f"{ARCHIVE}.part").write_bytes(b"half")  # as a kill would leave it
-    served.lies = False
-    assert published.download(tmp_path, served.url).read_bytes() == sound.read_bytes()
-    assert os.listdir(tmp_path) == [ARCHIVE]
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/nobody", "{served}/nothing"])
-def test_download_from_nowhere(served, tmp_path, url):
-    with pytest.raises(ConnectionError, match="could not be fetched"):
-        published.download(tmp_path, url.format(served=served.url))
-    assert os.listdir(tmp_path) == []
+def test_every_form_of_address_is_tried_and_told(tmp_path):
+    assert len(published.URLS) == 3 and all(url.endswith("/45441850") for url in published.URLS)
+    with serving(tmp_path) as address:
+        urls = [f"{address}{i}" for i in range(3)]
+        with pytest.raises(ConnectionError, match=r"0: status 404; .*1: status 404; .*2: status 404") as raised:
+            published.download(tmp_path, urls)
+    assert f"put it at {tmp_path / ARCHIVE}" in str(raised.value) and os.listdir(tmp_path) == []
 
 
 # --- analysis and ledger
@@ -470,7 +439,9 @@ def test_planted_graphs_reproduce_nothing(archive):
     assert atlas.meta["planted"] and "**planted**" in ledger.made_with(atlas)
     rows = ledger.analyse(atlas)
     assert {row["verdict"] for row in ledger.ledger(rows)} == {"planted"}
-    assert {row["verdict"] for row in ledger.ledger([{**row, "planted": True} for row in paper_table()])} == {"planted"}
+    assert {
+        row["verdict"] for row in ledger.ledger([{**row, "planted": True} for row in paper_table(graphs_only=True)])
+    } == {"planted"}
 
 
 def test_pages_say_what_they_rest_on(archive):
@@ -484,7 +455,7 @@ def test_pages_say_what_they_rest_on(archive):
 
 
 def test_verdicts():
-    exactly = ledger.ledger(paper_table())
+    exactly = ledger.ledger(paper_table(graphs_only=True))
     assert {row["verdict"] for row in exactly} == {"reproduced"}
     off = [
         {
@@ -493,12 +464,59 @@ def test_verdicts():
             "dimension_99": row["dimension_99"] + 0.4,
             "ari_classes": row["ari_classes"] - 0.001,
         }
-        for row in paper_table()
+        for row in paper_table(graphs_only=True)
     ]
     verdicts = {row["column"]: row["verdict"] for row in ledger.ledger(off)}
     assert verdicts["peaks"] == "differs by +1" and verdicts["ari_classes"] == "differs by -0.001"
     assert {verdicts[key] for key in ("dimension_99", "peaks_90", "overlap_labels")} == {"reproduced"}
     assert ledger.verdict(0.015, float("nan"), 0.005).startswith("differs"), "what is no number is not reproduced"
+
+
+@pytest.mark.parametrize("column", paper_columns(), ids=lambda column: column["column"])
+def test_a_verdict_has_the_tolerance_of_its_column(column):
+    key, within = column["column"], column["within"]
+    for off, verdict in ((0, "reproduced"), (0.99, "reproduced"), (1.01, "differs"), (-1.01, "differs")):
+        # Whole numbers that are known exactly may not differ by anything.
+        shift = off * within if within else np.sign(off) * 1e-6 * (abs(off) > 1)
+        rows = [{**row, key: row[key] + shift} for row in paper_table(graphs_only=True)]
+        found = {row["verdict"].split()[0] for row in ledger.ledger(rows) if row["column"] == key}
+        assert found == {verdict}, off
+
+
+def test_only_the_published_graphs_are_analysed():
+    with pytest.raises(TypeError, match=r"does not hold the published graphs: open those with published\.open_graphs"):
+        ledger.analyse(load_atlas())
+
+
+def test_out_of_memory_is_no_damage(folder, monkeypatch):
+    def load(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(published.np, "load", load)
+    with pytest.raises(MemoryError):
+        published.read_layer(folder / "layer_0.npz", SMALL.n)
+
+
+def test_the_table_is_read_only_when_it_is_asked_for(tmp_path):
+    """Where the data are missing, the published graphs can still be opened."""
+    program = (
+        "from nbutils import _data; _data.DATA = _data.Path('nowhere'); from nbutils.paper import published, ledger"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_layers_with_graphs_are_those_of_which_every_number_is_known():
+    table = paper_table()
+    known = [row for row in table if not any(map(math.isnan, row.values()))]
+    assert len(table) == 23 and known == paper_table(graphs_only=True)
+    assert tuple(f"{row['checkpoint']:g}" for row in known) == CHECKPOINTS
+    early = ("checkpoint", "dimension_99", "peaks", "ari_classes", "ari_macro")
+    assert not any(math.isnan(row[key]) for row in table for key in early)
+    at = {row["checkpoint"]: row for row in table}
+    assert [at[16][key] for key in early] == [16, 136, 1, 0, 0]
+    assert [at[133][key] for key in early] == [133, 94, 5, 0.0032, 0.1956]
+    assert [row["checkpoint"] for row in table] == sorted(at)
 
 
 def test_every_number_of_the_table_has_a_source_and_a_precision():

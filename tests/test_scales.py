@@ -7,11 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from test_atlas import draw, network
 
 from nbutils import scales
 from nbutils.atlas import load_atlas
-from nbutils.extraction import models, photographs
+from nbutils.extraction import activations, models, photographs
 
 
 def test_the_atlas_needs_nothing(tmp_path):
@@ -35,6 +36,10 @@ def test_the_drawn_scale(tmp_path):
     other = some.build(layers=["logits"])
     assert made.meta == again.meta and made.name == again.name != other.name, "other layers, another folder"
     assert made.name.startswith("drawn-small-") and made.graphs["logits"].k == 5
+    mixed, means = (some.build(layers=["logits"], autocast="bfloat16"), some.build(mean_layers=["block 7", "logits"]))
+    assert len({made.name, other.name, mixed.name, means.name}) == 4, "another precision or reduction, another folder"
+    assert (mixed.meta["autocast"], other.meta["autocast"]) == ("bfloat16", None)
+    assert means.layers == ("block 7 mean", "logits")
     needs = some.estimate(layers=["pool", "logits"], batches=1)
     assert needs.images == 40 and needs.activations_bytes == 2 * 40 * (48 + 33)
 
@@ -55,7 +60,7 @@ def test_the_paper_scale_takes_its_share_of_imagenet(tmp_path, monkeypatch):
     for name in ("n01440764", "n02084071", "n02121808"):
         (tmp_path / "train" / name).mkdir(parents=True)
         for i in range(int(rng.integers(3, 6))):
-            photographs.Image.new("RGB", (10, 10)).save(tmp_path / "train" / name / f"{i}.JPEG")
+            Image.new("RGB", (10, 10)).save(tmp_path / "train" / name / f"{i}.JPEG")
     choice = scales.choose("paper", network(), folder=tmp_path / "my", imagenet=tmp_path / "train")
     assert len(choice.images) == 6 and len(choice.images.class_names) == 2
     monkeypatch.setenv("IMAGENET", str(tmp_path / "train"))
@@ -75,7 +80,7 @@ def test_what_there_is_not():
 
 def gigabytes(name, images, weights="random"):
     with torch.device("meta"):
-        shapes = models.layer_shapes(models.load(name, weights))
+        shapes = activations.layer_shapes(models.load(name, weights))
     return sum(2 * images * np.prod(shape) for shape in shapes.values()) / 1e9
 
 

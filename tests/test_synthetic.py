@@ -101,7 +101,7 @@ def test_data_is_small_and_holds_no_pickle_and_no_photographs(root):
 
 
 def test_paper_table():
-    table = paper_table()
+    table = paper_table(graphs_only=True)
     assert [row["checkpoint"] for row in table] == [0, 1, 10, 34, 97, 142, 145, 148, 151, 152, 153]
     assert (table[0]["peaks"], table[8]["peaks"], table[-1]["peaks"]) == (4, 115, 217)
     assert table[-1]["overlap_output"] == 1
@@ -252,7 +252,7 @@ def test_density_of_a_mixture_integrates_to_one():
 
 
 def test_points_of_a_mixture_follow_its_density():
-    points, which = gaussian_mixture(200_000, MEANS, SCALES, WEIGHTS, seed=3)
+    points, which = gaussian_mixture(200_000, MEANS, SCALES, WEIGHTS, random_state=3)
     assert points.shape == (200_000, 1) and which.shape == (200_000,)
     count, edges = np.histogram(points[:, 0], bins=60, range=(-4, 5))
     middle, width = (edges[:-1] + edges[1:]) / 2, edges[1] - edges[0]
@@ -276,7 +276,7 @@ def test_far_from_every_component_the_log_density_is_still_right():
 
 
 def test_seeds():
-    for make in (lambda seed: gaussian_mixture(9, MEANS, seed=seed)[0], lambda seed: manifold("cube", 9, 2, seed=seed)):
+    for make in (lambda seed: gaussian_mixture(9, MEANS, random_state=seed)[0], lambda seed: manifold("cube", 9, 2, random_state=seed)):
         np.testing.assert_array_equal(make(4), make(4))
         assert not np.array_equal(make(4), make(5))
 
@@ -312,7 +312,7 @@ LEAST = {"cube": 0, "gaussian": 0, "sphere": 1, "torus": 3}  # more than its dim
 
 @pytest.mark.parametrize("kind", MANIFOLDS)
 def test_manifolds_have_their_dimension_in_any_space(kind):
-    flat, turned = manifold(kind, 3000, 3, seed=1), manifold(kind, 3000, 3, ambient=40, seed=1)
+    flat, turned = manifold(kind, 3000, 3, random_state=1), manifold(kind, 3000, 3, ambient=40, random_state=1)
     assert flat.shape == (3000, 3 + LEAST[kind]) and turned.shape == (3000, 40)
     assert np.linalg.matrix_rank(turned - turned.mean(0), tol=1e-8) == 3 + LEAST[kind]
     assert twonn(knn_graph(turned, 2)).value == pytest.approx(3, abs=0.2)
@@ -328,7 +328,7 @@ def test_manifolds_have_their_dimension_in_any_space(kind):
 def test_sizes_of_the_manifolds():
     np.testing.assert_allclose(np.linalg.norm(manifold("sphere", 500, 2, ambient=9), axis=1), 1)
     np.testing.assert_allclose(np.linalg.norm(manifold("torus", 500, 4, ambient=9), axis=1), 2 / (2 * np.pi))
-    cube = manifold("cube", 20_000, 2, seed=2)
+    cube = manifold("cube", 20_000, 2, random_state=2)
     assert np.ptp(np.linalg.norm(cube, axis=1)) == pytest.approx(np.sqrt(2), abs=0.05), "from corner to corner"
     # Turning does not change the sum of the variances, 1/12 for each edge of length 1.
     assert cube.var(0).sum() == pytest.approx(2 / 12, rel=0.02)
@@ -337,7 +337,7 @@ def test_sizes_of_the_manifolds():
 
 def test_a_torus_is_uniform_and_has_circumference_one():
     # The mean distance along a circle to its nearest neighbour of n is 1 / (2 n) of the circumference.
-    graph = knn_graph(manifold("torus", 5000, 1, seed=5), 1)
+    graph = knn_graph(manifold("torus", 5000, 1, random_state=5), 1)
     assert graph.distances.mean() == pytest.approx(1 / 10_000, rel=0.05)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nbutils.extraction.activations import recording
+from nbutils.smallworld import network as networks
 from nbutils.smallworld import training
 from nbutils.smallworld.drawing import draw
 from nbutils.smallworld.things import load_things
@@ -103,7 +104,7 @@ def test_layers_are_in_the_order_of_the_forward_pass(new):
         logits = network.model(new.tensors()[:2])
     assert list(outputs) == list(network.layers) and torch.equal(outputs["logits"], logits)
     sizes = [outputs[layer].shape[-1] for layer in network.layers if layer.startswith("block")]
-    assert sizes == sorted(sizes, reverse=True) and outputs["pool"].shape == (2, training.WIDTHS[-1], 1, 1)
+    assert sizes == sorted(sizes, reverse=True) and outputs["pool"].shape == (2, networks.WIDTHS[-1], 1, 1)
 
 
 def test_transform_is_that_of_drawings(new):
@@ -206,4 +207,4 @@ def test_the_command_trains_saves_and_describes(tmp_path, monkeypatch, capsys):
     start, end = (load("things", epoch).model.state_dict() for epoch in (0, 1))
     assert any(not torch.equal(start[name], end[name]) for name in start)
     # Measured, not left as they were made: see `models.calibrate`.
-    assert not torch.equal(start["stem.1.running_mean"], torch.zeros(training.WIDTHS[0]))
+    assert not torch.equal(start["stem.1.running_mean"], torch.zeros(networks.WIDTHS[0]))

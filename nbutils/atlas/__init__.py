@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .._data import DATA
+from .._data import atlas_names, data_folder
 from .._files import sha256
 from ..graph import NeighborGraph
 
@@ -23,7 +23,8 @@ class Graphs(Mapping):
     """The neighbour graphs of an atlas by layer, read and verified when first asked for."""
 
     def __init__(self, folder: Path, files: dict[str, dict]):
-        self._folder, self._files, self._read = folder, files, {}
+        self._folder, self._files = folder, files
+        self._read: dict[str, NeighborGraph] = {}
 
     def __getitem__(self, layer: str) -> NeighborGraph:
         if layer not in self._files:
@@ -77,18 +78,24 @@ class Atlas:
 
 
 def load_atlas(name: str | os.PathLike = "caltech101-efficientnet_lite0") -> Atlas:
-    """Open an atlas that ships with the book, by name, or one of your own, by the path of its folder.
+    """Open an atlas of the book, by name, or one of your own, by the path of its folder.
+
+    An installed package does not have the atlases; it fetches one when it is first opened.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such atlas.
+        If there is no such atlas, or no address from which to fetch it.
+    ConnectionError
+        If it cannot be fetched.
     ValueError
         If a part of it is damaged; graphs are checked against their SHA-256 when they are first read.
     """
-    folder = Path(name) if (Path(name) / "meta.json").exists() else DATA / name
-    if not (folder / "meta.json").exists():
-        known = sorted(path.parent.name for path in DATA.glob("*/meta.json"))
+    if (Path(name) / "meta.json").exists():
+        folder = Path(name)
+    elif str(name) in (known := atlas_names()):
+        folder = data_folder(str(name))
+    else:
         raise FileNotFoundError(f"no atlas {str(name)!r}: give the path of its folder, or one of {known}")
     try:
         meta = json.loads((folder / "meta.json").read_text())

@@ -1,9 +1,11 @@
 """Build an atlas from the command line.
 
+    python -m nbutils.atlas --images 101_ObjectCategories --exclude BACKGROUND_Google --estimate
     python -m nbutils.atlas --images 101_ObjectCategories --exclude BACKGROUND_Google --out my-atlas
 
-Interrupted at any moment, the same command takes up where it stopped. `load_atlas("my-atlas")` opens it, and to share
-it is to copy the folder.
+The first line shows the network, the space that its layers need and the time, and stops. The second builds the atlas.
+Interrupted at any moment, the same command continues where it stopped. `load_atlas("my-atlas")` opens the atlas; to
+share it, copy the folder.
 """
 
 from __future__ import annotations
@@ -14,63 +16,101 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
 
 from ..extraction import models
-from ..extraction.photographs import SOURCES, photographs
+from ..extraction.photographs import SOURCES, ImageFolder, photographs
+from ..extraction.store import read_manifest
 from ..wordnet import synset_table
 from . import Atlas
-from .build import build
-from .estimate import duration, estimate, size
+from .build import build, checked_places
+from .describe import layer_table
+from .estimate import drawing, duration, estimate, size
+from .layers import output_shapes
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+PROGRAM = "python -m nbutils.atlas"
+EXPECTED = (OSError, ValueError, TypeError, RuntimeError, ImportError, MemoryError)  # what wrong input may raise
 
 
-def summary(atlas: Atlas, out: Path, scratch: Path, seconds: float) -> str:
-    """What was made, where it lies, and how to open it."""
-    shapes = {name: " x ".join(map(str, layer["shape"])) for name, layer in atlas.meta["layers"].items()}
-    wide = max(map(len, shapes))
-    lines = [f"{name:{wide}}  {shape}" for name, shape in shapes.items()]
-    used = [size(sum(file.stat().st_size for file in folder.iterdir())) for folder in (out, scratch)]
-    return "\n".join(
-        [
-            f"Done in {duration(seconds)}: the {atlas.meta['k']} nearest neighbours of {len(atlas.labels):,} images of "
-            f"{len(atlas.class_names)} categories in {len(shapes)} layers of {atlas.meta['network']}.",
-            *lines,
-            f"Atlas: {out} ({used[0]}). Open it with load_atlas({str(out)!r}); share it by copying the folder.",
-            f"Activations: {scratch} ({used[1]}). Delete them when the atlas is as you want it.",
-        ]
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status is 0, 1 after an error, or 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parsed(arguments)
+    try:
+        run(options, shlex.join(["python", "-m", "nbutils.atlas", *arguments]))
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted; the same command continues where it stopped", file=sys.stderr)
+        return 130
+    except EXPECTED as error:
+        text = " ".join(str(error).split()) or "out of memory"
+        print(f"{PROGRAM}: error: {text}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m nbutils.atlas", description=__doc__.split("\n")[0])
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--images",
         required=True,
         metavar="DIR",
-        help="folder with one folder of images for each "
-        f"category; or one that can be had by name: {', '.join(SOURCES)}",
+        help=f"folder with one folder of images for each category, or a name: {', '.join(SOURCES)}",
     )
-    parser.add_argument("--exclude", nargs="*", default=[], help="categories to leave out")
-    parser.add_argument("--categories", type=int, help="so many categories, drawn by lot (default: all)")
-    parser.add_argument("--per-category", type=int, help="so many images of each, drawn by lot (default: all)")
-    parser.add_argument("--network", default="efficientnet_lite0", help="efficientnet_lite0, or a torchvision model")
-    parser.add_argument(
+    add("--out", type=Path, metavar="DIR", help="folder for the atlas")
+    add("--estimate", action="store_true", help="show the network and what it will take, and stop")
+    add("--exclude", nargs="*", default=[], metavar="NAME", help="categories to leave out")
+    add("--categories", type=int, metavar="N", help="number of categories, sampled at random (default: all)")
+    add("--per-category", type=int, metavar="N", help="images of each category, sampled at random (default: all)")
+    add(
+        "--network",
+        default="efficientnet_lite0",
+        metavar="NAME",
+        help="efficientnet_lite0 (default), efficientnet_lite0_128, or a torchvision model",
+    )
+    add(
         "--weights",
         default="imagenet",
+        metavar="FILE",
         help="imagenet (default), random, or a file that torch.save has made of a state_dict",
     )
-    parser.add_argument("--layers", nargs="*", help="by default all that have a name")
-    parser.add_argument("--k", type=int, default=40, help="neighbours to keep (default 40)")
-    parser.add_argument("--synsets", type=Path, help="table with the columns category and synset")
-    parser.add_argument("--scratch", type=Path, help="folder for the activations (default: beside --out)")
-    parser.add_argument("--workers", type=int, default=2, help="processes that read images (default 2)")
-    parser.add_argument("--device", help="cuda, cpu ... (default: the best there is)")
-    parser.add_argument("--autocast", choices=["float16", "bfloat16"], help="mixed precision; may change neighbours")
-    parser.add_argument("--dask", metavar="ADDRESS", help="scheduler of a Dask cluster that shares the disk")
-    parser.add_argument("--estimate", action="store_true", help="say what it will take, and stop")
-    parser.add_argument("--out", required=True, type=Path)
+    add("--layers", nargs="*", metavar="NAME", help="layers to keep (default: all that have a name)")
+    add("--mean-layers", nargs="*", default=[], metavar="NAME", help="layers to average over positions")
+    add("--reduce", choices=["mean"], help="average all of --layers over positions")
+    add("--k", type=int, default=40, help="number of neighbours (default 40)")
+    add(
+        "--mantissa-bits",
+        type=int,
+        choices=range(1, 24),
+        metavar="N",
+        help="round distances, so that the files of the graphs become smaller: 12 is enough",
+    )
+    add("--synsets", type=Path, metavar="FILE", help="CSV table with the columns category and synset")
+    add("--scratch", type=Path, metavar="DIR", help="folder for the activations (default: beside --out)")
+    add("--workers", type=int, default=2, metavar="N", help="processes that read images (default 2)")
+    add("--device", help="cuda, cpu ... (default: the best there is)")
+    add("--autocast", choices=["float16", "bfloat16"], help="mixed precision; may change neighbours")
+    add("--dask", metavar="ADDRESS", help="scheduler of a Dask cluster that shares the disk")
     options = parser.parse_args(arguments)
+    if options.out is None and not options.estimate:
+        parser.error("the following arguments are required: --out (or --estimate)")
+    if options.reduce and options.mean_layers:
+        parser.error("give either --reduce mean, for all layers, or --mean-layers, for some")
+    return options
 
+
+def run(options: argparse.Namespace, command: str) -> None:
     began = time.perf_counter()
+    out, scratch = checked_places(options.out or "atlas", options.scratch)
+    if options.device:
+        check_device(options.device)
     network = models.load(options.network, options.weights)
     images = photographs(
         options.images,
@@ -79,36 +119,93 @@ def main(arguments: Sequence[str] | None = None) -> None:
         categories=options.categories,
         per_category=options.per_category,
     )
-    print(
-        f"{len(images)} images of {len(images.class_names)} categories in {network.name} ({network.weights})",
-        flush=True,
-    )
+    print(f"{len(images):,} images of {len(images.class_names)} categories in {network.name} ({network.weights})")
+    if skipped := images.skipped:
+        print(f"Skipped {len(skipped):,} files that are no images, for instance {', '.join(skipped[:3])}")
+    synsets = matching_synsets(options.synsets, images) if options.synsets else None
+    print(drawing(output_shapes(network, images, network.layers), len(images)), flush=True)
     if options.weights == "random":
         network = models.calibrated(network, images)
+    layers, mean_layers = options.layers, options.mean_layers
+    if options.reduce:
+        layers, mean_layers = None, options.layers or list(network.layers)
     shared = dict(
-        layers=options.layers, k=options.k, workers=options.workers, device=options.device, autocast=options.autocast
+        layers=layers,
+        mean_layers=mean_layers,
+        k=options.k,
+        workers=options.workers,
+        device=options.device,
+        autocast=options.autocast,
     )
+    begun = read_manifest(scratch)
+    if options.estimate or (begun is None and not options.dask):
+        print(estimate(network, images, out=scratch, batches=3 if options.estimate else 1, **shared), flush=True)
     if options.estimate:
-        print(estimate(network, images, out=options.scratch or options.out, **shared))
         return
-    client = None
-    if options.dask:
-        from distributed import Client
-
-        client = Client(options.dask)
-    scratch = options.scratch or options.out.with_name(options.out.name + ".activations")
+    if begun:
+        print(f"Continues after {begun['done']:,} of {begun['n']:,} images in {scratch}", flush=True)
     atlas = build(
         network,
         images,
-        options.out,
+        out,
         scratch=scratch,
-        client=client,
-        synsets=synset_table(options.synsets) if options.synsets else None,
-        command=shlex.join(["python", "-m", "nbutils.atlas", *(arguments or sys.argv[1:])]),
+        mantissa_bits=options.mantissa_bits,
+        client=dask_client(options.dask),
+        synsets=synsets,
+        command=command,
         **shared,
     )
-    print(summary(atlas, options.out, scratch, time.perf_counter() - began))
+    print(summary(atlas, out, scratch, time.perf_counter() - began))
+
+
+def check_device(name: str) -> None:
+    """ValueError if torch cannot compute on a device."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # the latter in a torch that was built without CUDA
+        raise ValueError(f"--device {name} cannot be used ({str(error).splitlines()[0]})") from error
+
+
+def matching_synsets(path: Path, images: ImageFolder) -> dict[str, str | None]:
+    """The table of synsets; ValueError if it has none of the categories, and a note if it lacks some."""
+    try:
+        table = synset_table(path)
+    except KeyError as error:
+        raise ValueError(f"--synsets {path} needs the columns category and synset, and lacks {error}") from error
+    missing = [name for name in images.class_names if name not in table]
+    if len(missing) == len(images.class_names):
+        raise ValueError(
+            f"--synsets {path} has none of the categories of the images ({', '.join(missing[:3])} ...), but "
+            f"{', '.join([*table][:3])} ..."
+        )
+    if missing:
+        print(f"No synset in {path} for {len(missing)} categories, for instance {', '.join(missing[:3])}")
+    return table
+
+
+def dask_client(address: str | None) -> Client | None:
+    """A client of the Dask scheduler at an address, or None."""
+    if address is None:
+        return None
+    from distributed import Client
+
+    return Client(address)
+
+
+def summary(atlas: Atlas, out: Path, scratch: Path, seconds: float) -> str:
+    """What was made, where it is, and how to open it."""
+    shapes = {name: tuple(layer["shape"]) for name, layer in atlas.meta["layers"].items()}
+    used = [size(sum(file.stat().st_size for file in folder.iterdir())) for folder in (out, scratch)]
+    return "\n".join(
+        [
+            f"Done in {duration(seconds)}: the {atlas.meta['k']} nearest neighbours of {len(atlas.labels):,} images of "
+            f"{len(atlas.class_names)} categories in {len(shapes)} layers of {atlas.meta['network']}.",
+            *layer_table(shapes),
+            f"Atlas: {out} ({used[0]}). Open it with load_atlas({str(out)!r}); share it by copying the folder.",
+            f"Activations: {scratch} ({used[1]}). Delete them when the atlas is as you want it.",
+        ]
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

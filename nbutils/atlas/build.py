@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import platform
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .. import dask_backend
 from .._files import sha256, write_atomically, write_json
-from ..extraction.activations import extract, image_of
+from ..extraction.activations import extract
 from ..extraction.models import Network, fingerprint
-from ..extraction.photographs import ImageFolder
-from ..extraction.store import file_stem
-from ..graph import NeighborGraph
+from ..extraction.photographs import ImageFolder, unreadable
+from ..extraction.store import ActivationStore, file_stem, read_manifest
+from ..graph import NeighborGraph, checked_integer
 from ..neighbors import knn_graph
 from . import Atlas, load_atlas
+from .layers import Layer, batch_of, check_neighbors, chosen_layers
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -28,12 +34,14 @@ if TYPE_CHECKING:
 def build(
     network: Network,
     images: ImageFolder,
-    out: Path,
+    out: str | os.PathLike,
     *,
     layers: Sequence[str] | None = None,
+    mean_layers: Sequence[str] = (),
     k: int = 40,
-    synsets: dict[str, str | None] | None = None,
-    scratch: Path | None = None,
+    mantissa_bits: int | None = None,
+    synsets: Mapping[str, str | None] | None = None,
+    scratch: str | os.PathLike | None = None,
     workers: int = 0,
     device: str | None = None,
     autocast: str | None = None,
@@ -44,11 +52,18 @@ def build(
 
     Parameters
     ----------
-    layers : names of layers of `network`, by default all; in the atlas they are in the network's order.
-    k : neighbours to keep.
-    synsets : WordNet id of each category; by default its name, where that is one, as in the folders of ImageNet.
-    scratch : folder for the activations, which need about 2 bytes a feature and image; by default a folder beside
-        `out`. It is kept, since it took longest to make: delete it when the atlas is as you want it.
+    out : folder for the atlas.
+    layers, mean_layers : names of layers of `network`: those to keep in full, and those to average over positions,
+        which leaves one number for each channel. By default all layers in full. In the atlas they are in the order of
+        the network, and the averages are named with the suffix " mean". A layer without positions, such as the logits,
+        keeps its name.
+    k : number of neighbours.
+    mantissa_bits : round the distances to so many bits of mantissa, which makes the files of the graphs smaller: 12
+        bits give relative errors up to 2^-13 = 1.2e-4. By default all 23 are kept.
+    synsets : WordNet id of each category; by default its name, where that is an id, as in the folders of ImageNet.
+    scratch : folder for the activations, which need about 2 bytes for each feature and image; by default a folder
+        beside `out`. It is kept, because making it takes longest: delete it when the atlas is as you want it.
+    workers : processes that read images.
     device : for the network and for the graphs; by default the best there is.
     autocast : as in `extract`.
     client : a ``dask.distributed.Client``, whose workers then run the network and make the graphs (`dask_backend`).
@@ -57,22 +72,24 @@ def build(
     Raises
     ------
     ValueError
-        If a layer is unknown, or `k` is not below the number of images.
+        If a layer is unknown, `k` is not below the number of images, a folder cannot be used, some images cannot be
+        read, or `scratch` holds the activations of something else.
     """
-    chosen = {name: network.layers[name] for name in checked(layers or list(network.layers), network)}
-    if not 1 <= k < len(images):
-        raise ValueError(f"k={k} must lie in 1 ... n - 1 = {len(images) - 1}")
-    scratch = scratch or out.with_name(out.name + ".activations")
-    options = dict(batch_size=batch_of(images), device=device, autocast=autocast)
-    if client is None:
-        store = extract(network.model, images, chosen, scratch, workers=workers, **options)
-    else:
-        store = dask_backend.extract(client, network.model, images, chosen, scratch, **options)
+    check_neighbors(k, images)
+    if mantissa_bits is not None:
+        checked_integer("mantissa_bits", mantissa_bits, 1, 23)
+    chosen = chosen_layers(network, images, layers, mean_layers)
+    out, scratch = checked_places(out, scratch)
+    # Found now, an unreadable image costs nothing; found later, it would cost the activations that were made before.
+    if read_manifest(scratch) is None and isinstance(images, ImageFolder) and (problems := unreadable(images)):
+        raise ValueError(f"{'; '.join(problems[:5])} ({len(problems)} in all)" if problems[1:] else problems[0])
+    store = activations(
+        network, images, chosen, scratch, workers=workers, device=device, autocast=autocast, client=client
+    )
     described = {}
     out.mkdir(parents=True, exist_ok=True)
-    for name, path in chosen.items():
-        # Graphs are made beside the activations, which `extract` has checked to be of this network and these images.
-        made = scratch / f"{file_stem(name)}.k{k}.npz"
+    for name, layer in chosen.items():
+        made = scratch / f"{file_stem(name)}.k{k}.{digest(scratch)}.npz"
         if not made.exists():
             graph = (
                 knn_graph(store[name], k, device)
@@ -81,9 +98,18 @@ def build(
             )
             graph.save(made)
         file = out / f"{file_stem(name)}.npz"
-        with made.open("rb") as source, write_atomically(file) as target:
-            shutil.copyfileobj(source, target)
-        described[name] = {"module": path, "shape": list(store.shapes[name]), "file": file.name, "sha256": sha256(file)}
+        if mantissa_bits is None:
+            with made.open("rb") as source, write_atomically(file) as target:
+                shutil.copyfileobj(source, target)
+        else:
+            rounded(NeighborGraph.load(made), mantissa_bits).save(file)
+        described[name] = {
+            "module": layer.path,
+            "reduce": layer.reduce,
+            "shape": list(store.shapes[name]),
+            "file": file.name,
+            "sha256": sha256(file),
+        }
     synsets = synsets or {name: name for name in images.class_names if re.fullmatch(r"n\d{8}", name)}
     write_json(
         out / "images.json",
@@ -101,10 +127,11 @@ def build(
             "weights_sha256": fingerprint(network.model),
             "preprocessing": network.preprocessing,
             "autocast": autocast,
-            "activations": "full, unpooled, stored in float16",
+            "activations": "stored in float16; in full, or averaged over positions where reduce is mean",
             "n": len(images),
             "k": k,
             "distance": "Euclidean",
+            "mantissa_bits": mantissa_bits,
             "command": command,
             "versions": {
                 "python": platform.python_version(),
@@ -116,36 +143,77 @@ def build(
     return load_atlas(out)
 
 
+def checked_places(out: str | os.PathLike, scratch: str | os.PathLike | None) -> tuple[Path, Path]:
+    """The folders of the atlas and of the activations; ValueError if they cannot be used."""
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"out={str(out)!r} is a file: give the name of a folder")
+    own = (".npz", ".json", ".part")  # what an atlas consists of
+    if others := sorted(path.name for path in out.glob("*") if path.suffix not in own):
+        raise ValueError(f"out={str(out)!r} holds other files ({', '.join(others[:3])} ...): give a new folder")
+    if scratch is None:
+        named = out if out.name not in ("", "..") else out.resolve()
+        scratch = named.with_name(named.name + ".activations")
+    if Path(scratch).exists() and not Path(scratch).is_dir():
+        raise ValueError(f"scratch={str(scratch)!r} is a file: give the name of a folder")
+    if Path(scratch).resolve() == out.resolve():
+        raise ValueError(f"scratch and out are both {str(out)!r}: the activations need a folder of their own")
+    return out, Path(scratch)
+
+
+def activations(
+    network: Network,
+    images: Sequence,
+    chosen: Mapping[str, Layer],
+    scratch: str | os.PathLike,
+    *,
+    workers: int = 0,
+    device: str | None = None,
+    autocast: str | None = None,
+    client: Client | None = None,
+) -> ActivationStore:
+    """`extract` the chosen layers, here or on the workers of a Dask client."""
+    paths = {name: layer.path for name, layer in chosen.items()}
+    options = {"batch_size": batch_of(images), "device": device, "autocast": autocast}
+    reduce = {name: layer.reduce for name, layer in chosen.items()}
+    if client is None:
+        return extract(network.model, images, paths, scratch, workers=workers, reduce=reduce, **options)
+    return dask_backend.extract(client, network.model, images, paths, scratch, reduce=reduce, **options)
+
+
+def digest(scratch: Path) -> str:
+    """Identifies what the activations in a folder are of: a graph counts only for the activations it was made from."""
+    manifest = {key: value for key, value in read_manifest(scratch).items() if key != "done"}
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def rounded(graph: NeighborGraph, bits: int) -> NeighborGraph:
+    """The graph with its distances rounded to `bits` bits of mantissa, so that its file can be compressed.
+
+    All neighbours keep their order, also those whose distances become equal.
+    """
+    drop = 23 - bits
+    pattern = graph.distances.view(np.uint32) + np.uint32(1 << drop >> 1)
+    return NeighborGraph((pattern >> drop << drop).view(np.float32), graph.indices)
+
+
 def layer_graphs(
     network: Network,
     images: Sequence,
     k: int = 30,
     layers: Sequence[str] | None = None,
+    mean_layers: Sequence[str] = (),
     device: str | None = None,
     autocast: str | None = None,
 ) -> dict[str, NeighborGraph]:
-    """The neighbour graphs of images in the layers of a network, at once: what `build` does, and keeps nothing.
+    """The neighbour graphs of images in the layers of a network, as `build` makes them, without saving anything.
 
     Raises
     ------
     ValueError
         If a layer is unknown, or `k` is not below the number of images.
     """
-    chosen = {name: network.layers[name] for name in checked(layers or list(network.layers), network)}
+    chosen = chosen_layers(network, images, layers, mean_layers)
     with TemporaryDirectory() as folder:
-        store = extract(
-            network.model, images, chosen, folder, batch_size=batch_of(images), device=device, autocast=autocast
-        )
+        store = activations(network, images, chosen, folder, device=device, autocast=autocast)
         return {name: knn_graph(store[name], k, device) for name in chosen}
-
-
-def batch_of(images: Sequence) -> int:
-    """Images to a batch: 32 of 224 x 224 pixels or more, and up to 256 that are smaller."""
-    return 32 * max(1, min(8, 3 * 224 * 224 // image_of(images[0]).numel()))
-
-
-def checked(layers: Sequence[str], network: Network) -> Sequence[str]:
-    for name in layers:
-        if name not in network.layers:
-            raise ValueError(f"layers: {name!r} is no layer of {network.name}; it has {list(network.layers)}")
-    return [name for name in network.layers if name in layers]

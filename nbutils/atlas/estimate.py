@@ -1,11 +1,12 @@
-"""What an atlas will take before it is built: time, disk and memory."""
+"""What an atlas will take, before it is built: the sizes of its layers, time, disk space and memory."""
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,16 +16,17 @@ import numpy as np
 import torch
 from torch.utils.data import Subset
 
-from .._device import best_device
+from .._device import as_device
 from ..extraction.activations import extract
 from ..extraction.models import Network
 from ..neighbors import knn_graph
-from .build import batch_of, checked
+from .describe import layer_table
+from .layers import batch_of, check_neighbors, chosen_layers, has_positions
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an atlas will take: seconds and bytes; `memory` is that of the device where the network runs."""
+    """What an atlas will take, in seconds and bytes. `memory` is that of the device on which the network runs."""
 
     images: int
     layers: int
@@ -56,6 +58,7 @@ def estimate(
     images: Sequence,
     *,
     layers: Sequence[str] | None = None,
+    mean_layers: Sequence[str] = (),
     k: int = 40,
     batches: int = 3,
     workers: int = 0,
@@ -63,29 +66,40 @@ def estimate(
     autocast: str | None = None,
     out: str | os.PathLike = ".",
 ) -> Estimate:
-    """Time and space that `build` will take, from a trial with a few batches and from graphs of noise.
+    """The time and space that `build` will take, from a trial with a few batches and from graphs of random points.
 
-    Bytes on the disk are exact for the activations. Times suppose that the machine has nothing else to do. That of the
-    activations is right to a factor of two or so; that of the graphs may be several times too long.
+    The bytes of the activations are exact, and those of the atlas an upper limit. The times assume that the machine has
+    nothing else to do. The time for the activations is right to a factor of about two; that for the graphs may be
+    several times too long.
 
     Parameters
     ----------
-    batches : batches of images, spread over all, that are timed, after one more to warm up.
-    out : where the atlas would be, for the free space of its disk.
+    layers, mean_layers, k, workers, device, autocast : as in `build`.
+    batches : number of batches that are timed, sampled from all images, after one more to warm up.
+    out : the folder of the atlas, to find the free space on its disk.
+
+    Raises
+    ------
+    ValueError
+        If a layer is unknown, or `k` is not below the number of images.
     """
-    chosen = {name: network.layers[name] for name in checked(layers or list(network.layers), network)}
-    where, n = torch.device(device) if device is not None else best_device(), len(images)
+    check_neighbors(k, images)
+    chosen = chosen_layers(network, images, layers, mean_layers)
+    paths = {name: layer.path for name, layer in chosen.items()}
+    where, n = as_device(device), len(images)
     batch = batch_of(images)
     some = np.linspace(0, n - 1, min(n, batch * batches)).astype(int).tolist()
     with TemporaryDirectory() as folder:
         options = dict(batch_size=batch, workers=workers, device=where, autocast=autocast)
-        extract(network.model, Subset(images, some[:batch]), chosen, Path(folder) / "warm", **options)
+        options["reduce"] = {name: layer.reduce for name, layer in chosen.items()}
+        extract(network.model, Subset(images, some[:batch]), paths, Path(folder) / "warm", **options)
         start = time.perf_counter()
-        shapes = extract(network.model, Subset(images, some), chosen, Path(folder) / "trial", **options).shapes
+        shapes = extract(network.model, Subset(images, some), paths, Path(folder) / "trial", **options).shapes
         seconds = (time.perf_counter() - start) * n / len(some)
     features = {name: int(np.prod(shape)) for name, shape in shapes.items()}
     weights = sum(value.nbytes for value in network.model.state_dict().values())
-    # Of a batch: each layer's output, the copy that is kept, and rows on their way to the disk. Of a graph: its blocks.
+    # For a batch: the output of each layer, the copy that is kept, and the rows that are being written. The graphs need
+    # less than 1 GB.
     running = weights + batch * sum(features.values()) * (4 + 2 + 2 * 2)
     free = shutil.disk_usage(next(p for p in [Path(out).absolute(), *Path(out).absolute().parents] if p.exists())).free
     return Estimate(
@@ -102,21 +116,44 @@ def estimate(
 
 
 def graph_seconds(n: int, features: int, k: int, device: torch.device) -> float:
-    """How long `knn_graph` of (n, features) will take, rather too long, from what a part of it takes."""
+    """Seconds that `knn_graph` of (n, features) will take, scaled up from a part of it; rather too many."""
     rows, columns = min(n, 8000), min(features, 1024)
     return noise_seconds(rows, columns, min(k, rows - 1), device) * (n / rows) ** 2 * features / columns
 
 
 @cache
 def noise_seconds(n: int, features: int, k: int, device: torch.device) -> float:
-    """How long `knn_graph` of noise (n, features) takes."""
+    """Seconds that `knn_graph` of normal random numbers (n, features) takes."""
     x = torch.randn(n, features, generator=torch.Generator().manual_seed(0)).half()
     start = time.perf_counter()
     knn_graph(x, k, device=device)
     return time.perf_counter() - start
 
 
+def drawing(shapes: Mapping[str, tuple[int, ...]], n: int) -> str:
+    """A network as text: for each layer its shape, the disk space of n images in full and averaged, and a bar.
+
+    The bars show the number of features on a logarithmic scale.
+
+    Parameters
+    ----------
+    shapes : the shape of the output of each layer for one image.
+    n : number of images.
+    """
+    features = [math.prod(shape) for shape in shapes.values()]
+    channels = [shape[0] if has_positions(shape) else math.prod(shape) for shape in shapes.values()]
+    table, least = layer_table(shapes), min(features)
+    wide = max(map(len, table))
+    lines = [f"{'':{wide}}  {'in full':>7}  {'averaged':>8}"]
+    for line, count, mean in zip(table, features, channels, strict=True):
+        bar = "#" * (1 + round(3 * math.log2(count / least)))
+        lines.append(f"{line:{wide}}  {size(2 * n * count):>7}  {size(2 * n * mean):>8}  {bar}")
+    total = f"{'together':{wide}}  {size(2 * n * sum(features)):>7}  {size(2 * n * sum(channels)):>8}"
+    return "\n".join([*lines, total])
+
+
 def duration(seconds: float) -> str:
+    """Seconds as a text with a unit, of two digits or so."""
     for unit, name in ((3600, "h"), (60, "min")):
         if seconds >= 1.5 * unit:
             return f"{seconds / unit:.1f} {name}" if seconds < 10 * unit else f"{seconds / unit:.0f} {name}"
@@ -124,6 +161,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
+    """Bytes as a text with a unit, of two digits or so."""
     for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
         if count >= unit:
             return f"{count / unit:.1f} {name}" if count < 10 * unit else f"{count / unit:.0f} {name}"

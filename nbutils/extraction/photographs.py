@@ -1,40 +1,23 @@
-"""Folders of images, one folder for each category: your own, and some that are fetched when you name them."""
+"""Folders of images with one folder for each category: your own, and data sets that are downloaded by name."""
 
 from __future__ import annotations
 
 import copy
 import os
-import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from .._files import make_folder_atomically
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-TINY_IMAGENET = ("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de")  # its MD5
-
-
-@dataclass(frozen=True)
-class Source:
-    """Images that can be had by name: what they are, megabytes to download, and megabytes of disk at most."""
-
-    what: str
-    images: int
-    categories: int
-    download: int
-    disk: int
-    exclude: tuple[str, ...] = ()
-
-
-SOURCES = {
-    "caltech101": Source("Caltech-101 through torchvision (CC BY 4.0)", 8677, 101, 140, 500, ("BACKGROUND_Google",)),
-    "tiny-imagenet": Source("Tiny ImageNet, 64 x 64 pixels (research only)", 100_000, 200, 250, 1000),
-}
+from .._progress import progress_bar
+from ..graph import checked_integer
+from .pictures import SUFFIXES, is_picture, read_picture
+from .sources import SOURCES, fetch
 
 
 def photographs(
@@ -44,91 +27,64 @@ def photographs(
     root: str | os.PathLike = "photographs",
     categories: int | Sequence[str] | None = None,
     per_category: int | None = None,
-    seed: int = 0,
+    random_state: int | np.random.Generator = 0,
     exclude: Sequence[str] = (),
 ) -> ImageFolder:
-    """Images by name, or those of a folder; ImageNet is the folder ``train`` of its standard layout.
+    """Images by name, or those of a folder. For ImageNet, give the folder ``train`` of its standard layout.
 
     Parameters
     ----------
     source : one of `SOURCES`, which is downloaded, checked and unpacked when it is first asked for; or a folder with
         one folder of images for each category.
-    transform : what is made of each image, for instance ``network.transform``.
-    root : where downloads are kept.
-    categories, per_category, seed : a choice, as in `ImageFolder.choose`: the paper has 300 and 300 of ImageNet.
+    transform : applied to each RGB image, for instance ``network.transform``.
+    root : the folder for downloads.
+    categories, per_category, random_state : a random sample, as in `ImageFolder.choose`. The paper has 300 images of
+        each of 300 categories of ImageNet.
+    exclude : categories to leave out.
 
     Raises
     ------
     ConnectionError
-        If a download fails or is not what was published; nothing half-made is left.
+        If a download fails or is not what was published. The next call resumes a transfer that broke off.
     FileNotFoundError
         If there is no such folder, or no images in it.
+    ValueError
+        If a category does not exist, or there are too few images.
     """
     folder, known = Path(source), SOURCES.get(str(source))
     if known:
-        folder = {"caltech101": _caltech101, "tiny-imagenet": _tiny_imagenet}[str(source)](Path(root))
-        exclude = (*known.exclude, *exclude)
+        folder = fetch(str(source), Path(root))
+        exclude = (*(name for name in known.exclude if (folder / name).is_dir()), *exclude)
     elif not folder.is_dir():
         raise FileNotFoundError(
             f"source={str(source)!r} is no folder, and none of {list(SOURCES)}: for ImageNet give "
             "the folder that holds n01440764 and its like"
         )
     found = ImageFolder(folder, transform, exclude)
-    return found if categories is None and per_category is None else found.choose(categories, per_category, seed)
-
-
-def _caltech101(root: Path) -> Path:
-    def make(folder: Path) -> None:
-        from torchvision.datasets import Caltech101
-
-        Caltech101(str(folder), download=True)  # which checks an MD5 of its own
-        shutil.move(folder / "caltech101" / "101_ObjectCategories", folder / "101_ObjectCategories")
-
     return (
-        _fetched(root / "caltech101", make, "https://data.caltech.edu/records/mzrjq-6wc02", "101_ObjectCategories")
-        / "101_ObjectCategories"
+        found if categories is None and per_category is None else found.choose(categories, per_category, random_state)
     )
-
-
-def _tiny_imagenet(root: Path) -> Path:
-    def make(folder: Path) -> None:
-        from torchvision.datasets.utils import download_and_extract_archive
-
-        url, md5 = TINY_IMAGENET
-        download_and_extract_archive(url, str(folder), md5=md5, remove_finished=True)
-
-    return (
-        _fetched(root / "tiny-imagenet", make, TINY_IMAGENET[0], "tiny-imagenet-200/train")
-        / "tiny-imagenet-200"
-        / "train"
-    )
-
-
-def _fetched(folder: Path, make: Callable[[Path], None], url: str, inside: str) -> Path:
-    """`folder`, filled by `make` unless it is there already."""
-    if folder.is_dir():
-        return folder
-    with make_folder_atomically(folder) as part:
-        try:
-            make(part)
-        except (OSError, RuntimeError) as error:  # torchvision raises the latter for a file that is not as published
-            raise ConnectionError(
-                f"{folder.name} could not be fetched ({error}). Try again with a connection, or get "
-                f"it from {url} in another way and unpack it to {folder / inside}"
-            ) from error
-    return folder
 
 
 class ImageFolder(torch.utils.data.Dataset):
-    """Images in one folder for each category, in sorted order; the layout of Caltech-101, ImageNet and many others.
+    """Images in one folder for each category, in sorted order: the layout of Caltech-101, ImageNet and many others.
 
-    Items are what `transform` makes of each RGB image. `files`, `labels` and `class_names` say what is what. The images
-    of a category may lie in a folder ``images`` inside its own, as those of Tiny ImageNet do.
+    The items are the images as `read_picture` gives them (RGB, turned upright as their EXIF orientation says), after
+    `transform`. The images of a category may also lie in a folder ``images`` inside its own, as in Tiny ImageNet.
+
+    Attributes
+    ----------
+    files : names of the n images, relative to `root`
+    labels : (n,) int, index into `class_names`
+    class_names : names of the categories
+    skipped : names of the visible files that are not used, because they are no pictures or not in the right place
 
     Raises
     ------
     FileNotFoundError
         If `root` has no folders with images in them.
+    TypeError, ValueError
+        If `exclude` is no list, or names a category that does not exist.
     """
 
     def __init__(
@@ -137,49 +93,70 @@ class ImageFolder(torch.utils.data.Dataset):
         self.root, self.transform = Path(root), transform
         if isinstance(exclude, str):
             raise TypeError(f"exclude must be a list of categories: write [{exclude!r}]")
-        found = {
-            folder.name: _visible(folder, _is_image) or _visible(folder / "images", _is_image)
-            for folder in _visible(self.root, Path.is_dir)
-            if folder.name not in exclude
-        }
-        found = {name: paths for name, paths in found.items() if paths}
+        folders = [path for path in _visible(self.root) if path.is_dir()]
+        for name in exclude:
+            if folders and name not in (names := [folder.name for folder in folders]):
+                meant = " or ".join(map(repr, get_close_matches(name, names))) or f"one of {', '.join(names[:5])} ..."
+                raise ValueError(f"exclude: {self.root} has no category {name!r}; is it {meant}?")
+        found, others = {}, [path for path in _visible(self.root) if path.is_file()]
+        for folder in (folder for folder in folders if folder.name not in exclude):
+            inside = _visible(folder)
+            if not (paths := [path for path in inside if is_picture(path)]):
+                inside += _visible(folder / "images")
+                paths = [path for path in inside if is_picture(path)]
+            others += [path for path in inside if not is_picture(path) and path.is_file()]
+            if paths:
+                found[folder.name] = paths
+        self.skipped = [path.relative_to(self.root).as_posix() for path in others]
         if not found:
-            there = " (its folder train has such folders)" if (self.root / "train").is_dir() else ""
-            raise FileNotFoundError(
-                f"root={str(root)!r} has no folders of images: expected root/<category>/<image>{there}"
-            )
+            raise FileNotFoundError(self._no_images())
         self.class_names = tuple(found)
         self.paths = [path for paths in found.values() for path in paths]
         self.files = [path.relative_to(self.root).as_posix() for path in self.paths]
         self.labels = np.repeat(np.arange(len(found)), [len(paths) for paths in found.values()])
 
+    def _no_images(self) -> str:
+        suffixes = Counter(Path(name).suffix.lower() or "no suffix" for name in self.skipped).most_common(3)
+        there = [f"{count} files with {suffix}" for suffix, count in suffixes]
+        there += ["a folder train, which has such folders"] if (self.root / "train").is_dir() else []
+        return (
+            f"root={str(self.root)!r} has no folders of images: expected root/<category>/<image> with one of the "
+            f"suffixes {' '.join(SUFFIXES)}" + (f"; it has {', '.join(there)}" if there else "")
+        )
+
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, i: int) -> torch.Tensor:
+        image = read_picture(self.paths[i], self.files[i])
         try:
-            with Image.open(self.paths[i]) as image:
-                return self.transform(image.convert("RGB"))
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises on damaged files
-            raise ValueError(f"{self.files[i]} is not a readable image ({error}): remove or replace it") from error
+            return self.transform(image)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise RuntimeError(f"{self.files[i]}: the transform failed ({type(error).__name__}: {error})") from error
 
     def choose(
-        self, categories: int | Sequence[str] | None = None, per_category: int | None = None, seed: int = 0
+        self,
+        categories: int | Sequence[str] | None = None,
+        per_category: int | None = None,
+        random_state: int | np.random.Generator = 0,
     ) -> ImageFolder:
-        """Some of the categories, and the same number of images of each, drawn by lot and kept in order.
+        """Some of the categories, and the same number of images of each, sampled at random and kept in their order.
 
         Parameters
         ----------
-        categories : how many, of those that have enough images; or their names; by default all.
-        per_category : images of each, by default all.
+        categories : how many, sampled from those that have enough images; or their names; by default all.
+        per_category : how many images of each category; by default all.
+        random_state : seed or generator.
 
         Raises
         ------
         ValueError
             If there are not so many.
         """
-        rng, size = np.random.default_rng(seed), np.bincount(self.labels)
-        least = per_category or 1
+        rng, size = np.random.default_rng(random_state), np.bincount(self.labels)
+        least = 1 if per_category is None else checked_integer("per_category", per_category, 1)
         if categories is None or isinstance(categories, (int, np.integer)):
             enough = np.flatnonzero(size >= least)
             wanted = len(size) if categories is None else categories
@@ -208,17 +185,31 @@ class ImageFolder(torch.utils.data.Dataset):
         return other
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES
+def unreadable(images: ImageFolder) -> list[str]:
+    """What is wrong with each image that cannot be read: a sentence that begins with its name.
+
+    Every image is decoded once, which takes much less time than a network does.
+    """
+
+    def problem(i: int) -> str | None:
+        try:
+            read_picture(images.paths[i], images.files[i])
+        except (OSError, ValueError) as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        found = threads.map(problem, range(len(images)))
+        return [text for text in progress_bar(found, total=len(images), desc="reading images", unit="image") if text]
 
 
-def _visible(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
-    """What is wanted in a folder, in the same order on every system; not .ipynb_checkpoints and its like."""
-    return sorted((p for p in folder.glob("*") if not p.name.startswith(".") and wanted(p)), key=lambda p: p.name)
+def _visible(folder: Path) -> list[Path]:
+    """The files and folders in a folder, in the same order on every system; not .ipynb_checkpoints and its like."""
+    return sorted((path for path in folder.glob("*") if not path.name.startswith(".")), key=lambda path: path.name)
 
 
 def sample_photographs() -> dict[str, Image.Image]:
-    """The colour photographs that scikit-image, scikit-learn and matplotlib bring along, by name."""
+    """The colour photographs that scikit-image, scikit-learn and matplotlib contain, by name."""
     from matplotlib import cbook
     from skimage import data as skimage
     from sklearn.datasets import load_sample_image

@@ -1,4 +1,4 @@
-"""The paper's table, number by number: computed from the graphs, and compared with what was published."""
+"""The numbers of the paper's table, computed from the graphs and compared with what was published."""
 
 from __future__ import annotations
 
@@ -18,40 +18,57 @@ from ..dimension import twonn
 from ..graph import NeighborGraph
 from ..overlap import label_overlap, neighborhood_overlap
 from ..peaks import find_peaks
-from .published import CHECKPOINTS, file_name
-from .table import paper_columns, paper_table
+from .published import Layers, file_name
+from .table import CHECKPOINTS, paper_columns, paper_table
 
 K, Z = 30, 1.65
 KEPT = "analysis.json"
 
 
 def analyse_layer(graph: NeighborGraph, output: NeighborGraph, labels: np.ndarray, families: np.ndarray) -> dict:
-    """The numbers of the paper's table for one layer; indices of animals and artifacts only, as in the paper."""
+    """The numbers of the paper's table for one layer.
+
+    Parameters
+    ----------
+    graph, output : the graphs of the layer and of the output, with at least 30 neighbours.
+    labels : (n,) the category of each image.
+    families : (n,) "animal", "artifact" or "other"; as in the paper, the adjusted Rand indices leave out the others.
+    """
     wide, narrow = twonn(graph, 0.99), twonn(graph, 0.9)
-    landscape = find_peaks(graph, knn_density(graph, wide, K), Z)
+    topography = find_peaks(graph, knn_density(graph, wide, K), Z)
     judged = families != "other"
     return {
         "dimension_99": wide.value,
         "dimension_90": narrow.value,
-        "peaks": landscape.n_peaks,
+        "peaks": topography.n_peaks,
         "peaks_90": find_peaks(graph, knn_density(graph, narrow, K), Z).n_peaks,
-        "ari_classes": float(adjusted_rand_score(labels[judged], landscape.labels[judged])),
-        "ari_macro": float(adjusted_rand_score(families[judged], landscape.labels[judged])),
+        "ari_classes": float(adjusted_rand_score(labels[judged], topography.labels[judged])),
+        "ari_macro": float(adjusted_rand_score(families[judged], topography.labels[judged])),
         "overlap_labels": label_overlap(graph, labels, K),
         "overlap_output": neighborhood_overlap(graph, output, K),
     }
 
 
 def analyse(atlas: Atlas, keep: str | os.PathLike | None = None) -> list[dict]:
-    """`analyse_layer` for all published layers; kept in a file after each layer, and not done again.
+    """`analyse_layer` for all published layers. The result of each layer is saved, and not computed again.
 
-    What was kept counts only as long as the graphs and the version of this package are the same.
+    A saved result is used only if the graphs and the version of this package are still the same.
 
     Parameters
     ----------
-    atlas : what `published.open_graphs` gives.
-    keep : the file, by default ``analysis.json`` beside the graphs.
+    atlas : the published graphs, as `published.open_graphs` gives them.
+    keep : the file for the results, by default ``analysis.json`` beside the graphs.
+
+    Raises
+    ------
+    TypeError
+        If `atlas` is another atlas.
     """
+    if not isinstance(atlas.graphs, Layers):
+        raise TypeError(
+            f"atlas={atlas.name!r} does not hold the published graphs: open those with published.open_graphs(path); "
+            "for the layers of another atlas, call analyse_layer with the families of its images"
+        )
     folder = atlas.graphs.folder
     file = Path(keep or folder / KEPT)
     kept = json.loads(file.read_text()) if file.exists() else {}
@@ -71,19 +88,19 @@ def analyse(atlas: Atlas, keep: str | os.PathLike | None = None) -> list[dict]:
 
 
 def ledger(found: list[dict] | None) -> list[dict]:
-    """A row for each number in the paper's table: what was published, how sure, what was found, and the verdict.
+    """A row for each published number of the layers with graphs: its source, what was found, and the verdict.
 
     Parameters
     ----------
-    found : what `analyse` gave for the authors' graphs; None where they are not at hand: nothing counts as reproduced.
-        Nor does anything from planted graphs.
+    found : the result of `analyse` for the authors' graphs, or None where they are not available. Only numbers from
+        the authors' graphs count as reproduced, so none from planted graphs does.
     """
     rows = []
     for column in paper_columns():
-        for i, published in enumerate(paper_table()):
-            ours = found[i][column["column"]] if found else None
+        for i, published in enumerate(paper_table(graphs_only=True)):
+            ours = None if found is None else found[i][column["column"]]
             said = published[column["column"]]
-            planted = bool(found) and found[i].get("planted", False)
+            planted = found is not None and found[i].get("planted", False)
             rows.append(
                 {
                     **column,
@@ -97,7 +114,7 @@ def ledger(found: list[dict] | None) -> list[dict]:
 
 
 def made_with(paper: Atlas | None) -> str:
-    """A sentence that says which graphs a page rests on."""
+    """A sentence that says from which graphs a page was made."""
     if paper is None:
         return "This page was made **without** the authors' graphs."
     if paper.meta["planted"]:
@@ -107,7 +124,7 @@ def made_with(paper: Atlas | None) -> str:
 
 
 def verdict(published: float, found: float | None, within: float) -> str:
-    """ "not run", "reproduced" to the precision of what was published, or how far it is off."""
+    """ "not run", "reproduced" (to `within`, the accuracy of what was published), or by how much the number differs."""
     if found is None:
         return "not run"
     off = found - published

@@ -1,8 +1,8 @@
-"""Archives in the layout of the published graphs, of clouds whose peaks, dimension and agreement are known beforehand.
+"""Archives in the layout of the published graphs, made from clouds of points whose correct analysis is known.
 
-Each layer is a set of islands: round clouds of one dimension, far apart. Which image lies on which island is decided
-first, and nothing else about an image matters. So the peaks are the islands, and what follows from who shares an island
-can be computed without looking at a neighbour.
+Each layer consists of islands: Gaussian clouds of one dimension, far apart. First each image is assigned to an island,
+and its place on the island is random. So the peaks are the islands, and the agreement with the categories follows from
+the assignment alone, without any neighbour graph.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from scipy.spatial import cKDTree
 from sklearn.metrics import adjusted_rand_score
 
 from .._files import write_atomically
-from .published import ARCHIVE, CHECKPOINTS, FOLDER, PLANTED, K, Layout, file_name
+from .layout import Layout
+from .published import ARCHIVE, FOLDER, PLANTED, K, file_name
+from .table import CHECKPOINTS
 
 SMALL = Layout(animals=10, artifacts=12, others=2, images=60)
 DIMENSIONS = dict(zip(CHECKPOINTS, (4, 5, 6, 6, 6, 5, 4, 4, 3, 3, 3), strict=True))
@@ -26,20 +28,21 @@ APART = 20  # between islands, in standard deviations
 
 
 def islands(layout: Layout, seed: int = 0) -> dict[str, np.ndarray]:
-    """For each layer the island (n,) on which each image lies: the story of the paper, told by hand.
+    """For each layer the island (n,) of each image, chosen so that the layers develop as in the paper.
 
-    Layers 0 and 1 have three and two islands that have nothing to do with the categories, 10 and 34 a single one. Then
-    come families, pairs of categories and categories, at 148 of animals alone. Of the images at 151, 152 and 153 some,
-    30, 10 and 12 in a hundred, are astray and change places among themselves.
+    Layers 0 and 1 have three and two islands unrelated to the categories, and layers 10 and 34 a single one. At 97 the
+    animals have an island and all others another, and at 142 each family has one. Then come pairs of animal categories
+    (145) and single animal categories (148) beside the other families, pairs of categories (151) and single categories
+    (152 and 153). At 151, 152 and 153 a random 30, 10 and 12 percent of the images exchange their islands at random.
     """
     rng = np.random.default_rng(seed)
     category = layout.labels
     family = np.unique(layout.families, return_inverse=True)[1]
     animal = family == 0
 
-    def astray(groups: np.ndarray, share: float) -> np.ndarray:
-        groups, lost = groups.copy(), np.flatnonzero(rng.random(layout.n) < share)
-        groups[lost] = groups[rng.permutation(lost)]
+    def exchanged(groups: np.ndarray, share: float) -> np.ndarray:
+        groups, moved = groups.copy(), np.flatnonzero(rng.random(layout.n) < share)
+        groups[moved] = groups[rng.permutation(moved)]
         return groups
 
     story = (
@@ -51,20 +54,20 @@ def islands(layout: Layout, seed: int = 0) -> dict[str, np.ndarray]:
         family,
         np.where(animal, category // 2, layout.categories + family),
         np.where(animal, category, layout.categories + family),
-        astray(category // 2, 0.3),
-        astray(category, 0.1),
-        astray(category, 0.12),
+        exchanged(category // 2, 0.3),
+        exchanged(category, 0.1),
+        exchanged(category, 0.12),
     )
     return {layer: np.unique(groups, return_inverse=True)[1] for layer, groups in zip(CHECKPOINTS, story, strict=True)}
 
 
 def truth(layout: Layout, seed: int = 0) -> list[dict]:
-    """What an analysis should find, a row for each layer, from who shares an island with whom; overlaps on average."""
+    """What an analysis should find in each layer, computed from the islands; the overlaps are expected values."""
     story, judged = islands(layout, seed), layout.families != "other"
     last = story[CHECKPOINTS[-1]]
     rows = []
     for layer, groups in story.items():
-        # Two independent neighbourhoods, each K of those who share an island.
+        # Two independent neighbourhoods, each K random images of the same island.
         common = K * shared(groups, last) / (shared(groups) * shared(last))
         rows.append(
             {
@@ -83,13 +86,13 @@ def truth(layout: Layout, seed: int = 0) -> list[dict]:
 
 
 def shared(*groupings: np.ndarray) -> np.ndarray:
-    """(n,) how many others are in the same group as each in every one of the groupings."""
+    """(n,) how many other images share the group of each image in every one of the groupings."""
     _, group, count = np.unique(np.stack(groupings), axis=1, return_inverse=True, return_counts=True)
     return count[group.ravel()] - 1
 
 
 def cloud(groups: np.ndarray, dimension: int, rng: np.random.Generator) -> np.ndarray:
-    """(n, dimension) points of islands on a cubic lattice; `dimension` is at least 3."""
+    """Points (n, dimension) whose islands lie on a cubic lattice; `dimension` is at least 3."""
     x = rng.normal(size=(len(groups), dimension))
     edge = int(np.ceil((groups.max() + 1) ** (1 / 3)))
     x[:, :3] += APART * np.stack([groups % edge, groups // edge % edge, groups // edge**2], axis=1)
@@ -97,11 +100,11 @@ def cloud(groups: np.ndarray, dimension: int, rng: np.random.Generator) -> np.nd
 
 
 def plant(folder: str | os.PathLike, layout: Layout = SMALL, seed: int = 0) -> Path:
-    """Write an archive in the layout of the published one into a folder, whole or not at all, and return its path."""
+    """Write an archive in the layout of the published one into a folder, atomically, and return its path."""
     archive = Path(folder) / ARCHIVE
     archive.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([seed, 1])
-    # Without the time in the header: the same seed gives the same bytes.
+    # No time in the header, so that the same seed gives the same bytes.
     with (
         write_atomically(archive) as whole,
         gzip.GzipFile("", "wb", 1, whole, mtime=0) as packed,

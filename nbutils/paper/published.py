@@ -1,123 +1,71 @@
-"""The neighbour graphs that the paper's authors published: fetched, checked, and opened one layer at a time.
+"""The neighbour graphs that the paper's authors published: download, check, and open them one layer at a time.
 
-An archive holds ``maxk_30/layer_<checkpoint>.npz`` with the arrays ``dist`` and ``index``, (n, 31) each, the point
-itself in column 0. An unpacked folder of such files serves as well. `nbutils.planted` makes archives of known truth,
-`nbutils.ledger` compares what is found with what was published.
+An archive holds ``maxk_30/layer_<checkpoint>.npz`` with the arrays ``dist`` and ``index``, (n, 31) each, where column 0
+is the point itself. An unpacked folder of such files serves as well. `nbutils.paper.planted` makes archives of known
+truth, and `nbutils.paper.ledger` compares what is found with what was published.
 """
 
 from __future__ import annotations
 
 import gzip
-import http.client
 import os
 import shutil
 import tarfile
-import urllib.request
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from .._files import make_folder_atomically, part_of, sha256
-from .._progress import progress_bar
+from .._download import download as fetch
+from .._files import make_folder_atomically, sha256
 from ..atlas import Atlas
 from ..graph import NeighborGraph
-from .table import paper_table
+from .layout import PAPER, Layout
+from .table import CHECKPOINTS
 
-URL = "https://figshare.com/ndownloader/files/45441850"
+# The same file under each form of figshare's addresses: some of them answer programs with an empty body.
+URLS = (
+    "https://ndownloader.figshare.com/files/45441850",
+    "https://figshare.com/ndownloader/files/45441850",
+    "https://api.figshare.com/v2/file/download/45441850",
+)
 ARCHIVE, FOLDER, NOTE = "dist_imagenet90k_r152.tar.gz", "maxk_30", "archive.sha256"
 MEGABYTES = 148  # of the download
-PLANTED = "planted.txt"  # a file that planted archives hold, lest they be taken for the authors'
-K = 30  # neighbours, beside the point itself
-CHECKPOINTS = tuple(str(int(row["checkpoint"])) for row in paper_table())
-ROUNDING = 0.01  # of the farthest stored distance: no point is farther from itself
+PLANTED = "planted.txt"  # a file that only planted archives hold, so that none is mistaken for the authors'
+K = 30  # neighbours, besides the point itself
+ROUNDING = 0.01  # the largest distance of a point from itself, as a share of its largest stored distance
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What the rows of a graph are: the images of one category after those of another; animals, artifacts, then others.
-
-    Attributes
-    ----------
-    animals, artifacts, others : number of categories
-    images : of each category
-    """
-
-    animals: int
-    artifacts: int
-    others: int
-    images: int
-
-    @property
-    def categories(self) -> int:
-        return self.animals + self.artifacts + self.others
-
-    @property
-    def n(self) -> int:
-        return self.categories * self.images
-
-    @property
-    def labels(self) -> np.ndarray:
-        """(n,) the category of each row."""
-        return np.repeat(np.arange(self.categories), self.images)
-
-    @property
-    def families(self) -> np.ndarray:
-        """(n,) "animal", "artifact" or "other"."""
-        counts = np.array([self.animals, self.artifacts, self.others]) * self.images
-        return np.repeat(["animal", "artifact", "other"], counts)
-
-
-# From the authors' file of macro classes: 13 (animals) in the first 38,400 rows, 2 (artifacts) in the next 47,100, then
-# twelve small groups. Their adjusted Rand indices use the first 85,500 rows, which are the animals and the artifacts.
-PAPER = Layout(animals=128, artifacts=157, others=15, images=300)
-
-
-def download(folder: str | os.PathLike, url: str = URL) -> Path:
-    """Fetch the archive into a folder, whole or not at all, and return its path; what is there is not fetched again.
+def download(folder: str | os.PathLike, urls: str | Sequence[str] = URLS) -> Path:
+    """Download the archive into a folder and return its path; an archive that is there is kept.
 
     Raises
     ------
     ConnectionError
-        If it cannot be fetched, or ends too early; a second call starts over.
+        If no address gives the archive. A second call resumes a transfer that broke off.
     """
-    archive = Path(folder) / ARCHIVE
-    if archive.exists():
-        return archive
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    part = part_of(archive)
-    with progress_bar(desc=ARCHIVE, unit="B", unit_scale=True) as bar:
-
-        def report(blocks: int, size: int, total: int) -> None:
-            bar.total = max(total, 0) or None
-            bar.update(blocks * size - bar.n)
-
-        try:
-            urllib.request.urlretrieve(url, part, report)
-        except (OSError, http.client.HTTPException) as error:
-            part.unlink(missing_ok=True)
-            raise ConnectionError(
-                f"{url} could not be fetched ({error}): try again, or fetch it with a browser and "
-                "give the path of the file"
-            ) from error
-    os.replace(part, archive)
-    return archive
+    return fetch(urls, Path(folder) / ARCHIVE)
 
 
 def unpack(archive: str | os.PathLike, sha256_expected: str | None = None) -> Path:
-    """Unpack an archive into the folder ``maxk_30`` beside it, whole or not at all, and return the folder.
+    """Unpack an archive atomically into the folder ``maxk_30`` beside it, and return the folder.
 
-    Nobody published the SHA-256 of the archive. The first time it is noted in the folder and printed, to be compared
-    with that of others; later the archive must be the same.
+    The authors did not publish the SHA-256 of the archive. It is noted in the folder and printed when the archive is
+    first unpacked, so that it can be compared with the one that others find; later the archive must be the same.
+
+    Parameters
+    ----------
+    sha256_expected : the SHA-256 that the archive must have, in hexadecimal.
 
     Raises
     ------
-    FileNotFoundError, FileExistsError
-        If there is no archive; or if there is such a folder, but unpacked by someone else.
+    FileNotFoundError
+        If there is no archive.
+    FileExistsError
+        If the folder exists but was not made by this function.
     ValueError
-        If the archive has another SHA-256, is damaged, lacks a layer, or holds a link or a path that leads elsewhere.
+        If the archive has another SHA-256, is damaged, lacks a layer, or holds a link or a path out of the folder.
     """
     archive = Path(archive)
     folder = archive.with_name(FOLDER)
@@ -139,14 +87,14 @@ def unpack(archive: str | os.PathLike, sha256_expected: str | None = None) -> Pa
         (part / NOTE).write_text(f"{found}  {archive.name}\n")
     if not sha256_expected and not (folder / PLANTED).exists():
         print(
-            f"SHA-256 of {archive.name}: {found}\nNoted in {folder.name}/{NOTE}. Nobody has published what it should "
-            "be; compare it with someone else's."
+            f"SHA-256 of {archive.name}: {found}\nIt is noted in {folder.name}/{NOTE}. The authors did not publish it: "
+            "compare it with the one that others find."
         )
     return folder
 
 
 def extract(archive: Path, folder: Path) -> None:
-    """Copy the layers out of an archive, under the names that they should have; nothing else in it is written."""
+    """Copy the published layers from an archive into a folder; nothing else in the archive is written."""
     wanted = {f"{FOLDER}/{name}" for name in (PLANTED, *map(file_name, CHECKPOINTS))}
     try:
         with tarfile.open(archive, "r:gz") as tar:
@@ -154,14 +102,14 @@ def extract(archive: Path, folder: Path) -> None:
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
                     raise ValueError(
-                        f"{archive} is not safe to unpack: {member.name!r} is a link, or leads out of the "
-                        "folder. Do not use it, fetch it again"
+                        f"{archive} is not safe to unpack: {member.name!r} is a link or leads out of the folder. "
+                        "Do not use this archive: fetch it again"
                     )
-                if str(name) in wanted:
-                    with tar.extractfile(member) as source, (folder / name.name).open("wb") as target:
+                if str(name) in wanted and (source := tar.extractfile(member)):
+                    with source, (folder / name.name).open("wb") as target:
                         shutil.copyfileobj(source, target)
             while tar.fileobj.read(2**20):
-                pass  # to the end, where gzip compares its checksum
+                pass  # gzip compares its checksum at the end of the file
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{archive} is truncated or damaged ({error}): delete it and fetch it again") from error
     if missing := [name for name in map(file_name, CHECKPOINTS) if not (folder / name).exists()]:
@@ -173,13 +121,19 @@ def file_name(layer: str) -> str:
 
 
 def read_layer(path: str | os.PathLike, n: int) -> NeighborGraph:
-    """The graph in a published file, the point itself dropped; ValueError names the file and what is wrong with it."""
+    """The graph in a published file, without the point itself.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or is not a graph of `n` points; the message names the file and what is wrong with it.
+    """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             distances, indices = stored["dist"], stored["index"]
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
+    except (FileNotFoundError, PermissionError, IsADirectoryError, MemoryError):
         raise
-    except Exception as error:  # a damaged file can fail in any way
+    except Exception as error:  # NumPy raises errors of many types for a damaged file
         raise ValueError(f"{path} is no sound file of the arrays dist and index ({error}): unpack it again") from error
     if not distances.shape == indices.shape == (n, K + 1):
         raise ValueError(
@@ -193,10 +147,15 @@ def read_layer(path: str | os.PathLike, n: int) -> NeighborGraph:
 
 
 def drop_self(distances: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows without the point itself, which is at distance zero but for rounding.
+    """The rows (n, columns) without the point itself, which is at distance zero up to rounding: (n, columns - 1).
 
-    Of an image and its exact duplicates any may come first, so the point is dropped wherever it stands. A point with
-    more duplicates than columns may be missing: then all distances are zero, and the last column is dropped.
+    An image and its exact duplicates may come in any order, so the point is dropped wherever it is. A point with more
+    duplicates than columns may be missing from its row: then all distances are zero, and the last column is dropped.
+
+    Raises
+    ------
+    ValueError
+        If a row does not hold the point itself at distance zero.
     """
     n, columns = indices.shape
     rows = np.arange(n)
@@ -210,7 +169,7 @@ def drop_self(distances: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, n
 
 
 class Layers(Mapping):
-    """The published graphs by layer, read when asked for and not kept: they need not fit in memory together."""
+    """The published graphs by layer. Each is read whenever it is asked for, so that memory holds one at a time."""
 
     def __init__(self, folder: Path, n: int):
         self.folder, self.n = folder, n
@@ -228,17 +187,23 @@ class Layers(Mapping):
 
 
 def open_graphs(path: str | os.PathLike, layout: Layout = PAPER, sha256_expected: str | None = None) -> Atlas:
-    """Open the published graphs: an archive, which is unpacked beside itself, or a folder that was unpacked from it.
+    """Open the published graphs as an atlas whose layers are named by their checkpoints, ``"0"`` to ``"153"``.
 
-    The layers of the atlas are named by their checkpoints, ``"0"`` to ``"153"``. A graph is read anew when asked for.
-    `meta` has the family of each row, the SHA-256 of the archive if it is known, and whether the graphs were planted.
+    Its `meta` has the family of each row, the SHA-256 of the archive if it is known, and whether the graphs were
+    planted.
+
+    Parameters
+    ----------
+    path : an archive, which is unpacked beside itself, or the folder of one that was unpacked.
+    layout : what the rows are.
+    sha256_expected : the SHA-256 that the archive must have, in hexadecimal.
 
     Raises
     ------
     FileNotFoundError
-        If there is nothing at `path`, or a layer is missing in the folder.
+        If there is nothing at `path`, or a layer is missing from the folder.
     ValueError
-        If the archive is not sound (see `unpack`), or, when it is asked for, a layer.
+        If the archive is not sound (see `unpack`). A damaged layer raises it when the layer is read.
     """
     folder = Path(path) if Path(path).is_dir() else unpack(path, sha256_expected)
     if (folder / FOLDER).is_dir():

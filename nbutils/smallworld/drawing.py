@@ -1,7 +1,7 @@
-"""Pictures of things, with random pose, colours and background: a data set that one can draw.
+"""Pictures of things with random pose, colours and background: a data set that is drawn by a program.
 
-Pixels come from sums, products, quotients, square roots and comparisons only, which IEEE 754 fixes to the last bit:
-every machine draws the same.
+The pixels are computed with sums, products, quotients, square roots and comparisons only. IEEE 754 defines the results
+of these to the last bit, so every machine draws the same pictures.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from .._files import make_folder_atomically
 from .things import PARTS, Shape, Thing, load_things
 
 SIDE = 32  # pixels
-LITTER = 6  # pieces behind the thing
+LITTER = 6  # number of pieces of litter behind the thing
 
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """Pictures, and how each came about.
+    """Pictures, and the random variables from which each was drawn.
 
     Attributes
     ----------
     images : (n, 32, 32, 3) uint8
     labels : (n,) int, index into `things`
-    things : the things
-    latents : what varied, by name: ``x``, ``y`` (of the centre; the paper is 2 wide), ``size``, ``tilt``
-        (degrees), ``squeeze`` (width over height), ``flipped`` (-1 or 1), ``light`` (1 if the thing is lighter than
-        its background, else -1), ``main``, ``other``, ``background``, ``stripe`` (colours from 0 to 1) and
-        ``stripes`` (how many fit on the paper): each (n,), the colours (n, 3)
+    things : the things that were drawn
+    latents : the random variables by name, each (n,), the colours (n, 3): ``x`` and ``y`` of the centre (the paper
+        extends from -1 to 1), ``size``, ``tilt`` (degrees), ``squeeze`` (width over height), ``flipped`` (-1 or 1),
+        ``light`` (1 if the thing is lighter than its background, else -1), the colours ``main``, ``other``,
+        ``background`` and ``stripe`` (RGB from 0 to 1), and ``stripes`` (how many fit on the paper)
     """
 
     images: np.ndarray
@@ -47,7 +47,7 @@ class Drawing:
         return len(self.images)
 
     def tensors(self, grey: bool = False) -> torch.Tensor:
-        """(n, 3, 32, 32) float32 from -1 to 1, as networks take them; `grey` takes the colours away."""
+        """The images as a tensor (n, 3, 32, 32) float32 from -1 to 1; with `grey`, the mean of the three channels."""
         pixels = to_tensor(self.images)
         return pixels.mean(1, keepdim=True).expand(-1, 3, -1, -1).contiguous() if grey else pixels.contiguous()
 
@@ -58,13 +58,19 @@ def to_tensor(pixels: np.ndarray) -> torch.Tensor:
 
 
 def draw(things: Sequence[Thing], n: int, seed: int = 0) -> Drawing:
-    """n pictures, of each thing in turn, with everything else left to chance.
+    """Draw n pictures, of each thing in turn; all else is random.
 
-    Chance decides where the thing stands, how large, turned, squeezed and in which direction; how each of its parts
-    is stretched and shifted a little; the colours, and whether the thing is lighter or darker than its background; the
-    stripes and the litter behind it; the light, and the noise. None of this depends on the thing.
+    Random are the place, size, tilt, width and direction of the thing; the small stretch and shift of each of its
+    parts; the colours, and whether the thing is lighter or darker than its background; the stripes and the litter
+    behind it; the illumination, and the noise. None of this depends on the thing.
 
     The same seed gives the same bytes on every machine, and the first pictures are the same for every n.
+
+    Parameters
+    ----------
+    things : for instance those of `load_things`.
+    n : number of pictures.
+    seed : seed of the random numbers.
 
     Raises
     ------
@@ -78,7 +84,7 @@ def draw(things: Sequence[Thing], n: int, seed: int = 0) -> Drawing:
     images = np.empty((n, SIDE, SIDE, 3), np.uint8)
     for label, thing in enumerate(things):
         rows = np.arange(label, n, len(things))
-        # So few at a time that the canvas stays in the processor's cache.
+        # In batches so small that the canvas stays in the processor's cache.
         for some in np.array_split(rows, -(-len(rows) // 32) or 1):
             images[some] = _paint(thing, {name: value[some] for name, value in latents.items()}, noise[some])
     shown = {name: value for name, value in latents.items() if not name.startswith("_")}
@@ -86,7 +92,7 @@ def draw(things: Sequence[Thing], n: int, seed: int = 0) -> Drawing:
 
 
 def drawn_folder(folder: Path, n: int = 3300, seed: int = 9) -> Path:
-    """A folder with `n` pictures of all things, one folder of PNG files for each, made unless it is there."""
+    """Draw `n` pictures of all things into `folder`, one folder of PNG files for each thing, unless it exists."""
     if not folder.is_dir():
         with make_folder_atomically(folder) as part:
             drawing = draw(load_things(), n, seed)
@@ -98,8 +104,8 @@ def drawn_folder(folder: Path, n: int = 3300, seed: int = 9) -> Path:
 
 
 def _latents(n: int, seed: int) -> dict[str, np.ndarray]:
-    """All that chance decides about n pictures but the noise; what belongs to parts and litter begins with ``_``."""
-    # A row of numbers for each picture, so that none depends on how many pictures follow.
+    """All random variables of n pictures but the noise; the names of those of parts and litter begin with ``_``."""
+    # One row of random numbers for each picture, so that no picture depends on how many follow.
     uniform = np.random.default_rng([seed, 0]).random((n, 160))
     columns = iter(range(uniform.shape[1]))
 
@@ -142,9 +148,12 @@ def _latents(n: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def _turned(x: np.ndarray, y: np.ndarray, degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates in axes turned against the clock, by roughly so many degrees: exact cosines differ by machine."""
+    """Coordinates in axes that are turned anticlockwise by approximately `degrees`.
+
+    The exact cosine would not have the same last bit on all machines.
+    """
     half = degrees * np.float32(math.pi / 360)
-    half = half + half * half * half * np.float32(0.4)  # the tangent of half the angle, to one per cent
+    half = half + half * half * half * np.float32(0.4)  # the tangent of half the angle, to one percent
     cos, sin = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
     return cos * x + sin * y, cos * y - sin * x
 
@@ -156,7 +165,7 @@ def _paint(thing: Thing, latents: dict[str, np.ndarray], noise: np.ndarray) -> n
     px, py = np.tile(step, SIDE)[None], np.repeat(-step, SIDE)[None]
 
     def paint(outside: np.ndarray, pixel: np.ndarray | float, colour: np.ndarray) -> None:
-        """Cover what lies inside: `outside` (m, 1024) is the distance from the edge, positive without."""
+        """Colour the pixels inside a shape; `outside` (m, 1024) is the distance from its edge, negative inside."""
         cover = np.clip(np.float32(0.5) - outside / pixel, 0, 1)[:, None]
         canvas[:] += cover * (colour[:, :, None] - canvas)
 
@@ -191,7 +200,7 @@ def _paint(thing: Thing, latents: dict[str, np.ndarray], noise: np.ndarray) -> n
 
 
 def _outside(shape: Shape, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How far each point lies outside a shape, negative inside; near an ellipse, or a corner, not quite exact."""
+    """The distance of each point from the edge of a shape, negative inside; for ellipses and at corners approximate."""
     x, y = x - shape.centre[0], y - shape.centre[1]
     if shape.reach.ndim:
         edges = zip(shape.lines, shape.reach, strict=True)

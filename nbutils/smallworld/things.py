@@ -1,4 +1,7 @@
-"""The things of the small world, read from a file that a reader can add to: each is a few shapes, after its family."""
+"""The things of the small world: each consists of a few shapes, some of them shared by its family.
+
+They are described in a file to which a reader can add.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,20 @@ from .._data import DATA
 
 THINGS = DATA / "small_world" / "things.yaml"
 COLOURS = ("main", "other", "dark")
-PARTS = 12  # at most
+PARTS = 12  # the most that a thing can have
 
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """An ellipse, or a convex polygon as an intersection of half planes, in the units of the paper (-1 to 1).
+    """An ellipse, or a convex polygon as an intersection of half planes. The paper extends from -1 to 1.
 
     Attributes
     ----------
     colour : one of `COLOURS`
     centre : (2,)
-    lines : (m, 2) of an ellipse, the two rows whose squares sum to 1 on its edge; of a polygon, the outward normals
-    reach : () the smaller radius of an ellipse; (m,) the distances of a polygon's edges from its centre
+    lines : of an ellipse, (2, 2): the squares of its two products with a point on the edge sum to 1; of a polygon with
+        m edges, (m, 2), the outward normals of the edges
+    reach : of an ellipse, (), its smaller radius; of a polygon, (m,), the distances of the edges from the centre
     """
 
     colour: str
@@ -37,7 +41,15 @@ class Shape:
 
 @dataclass(frozen=True, eq=False)
 class Thing:
-    """Something to draw: its name, where it stands in WordNet and in the drawing, and its parts in painting order."""
+    """Something to draw.
+
+    Attributes
+    ----------
+    name : its name
+    synset : its WordNet id
+    family, group : where it belongs in the hierarchy of the small world
+    parts : its parts, each of one or more shapes, in the order in which they are painted
+    """
 
     name: str
     synset: str
@@ -47,12 +59,12 @@ class Thing:
 
 
 def load_things(path: str | os.PathLike = THINGS) -> tuple[Thing, ...]:
-    """Read things from a file like ``data/small_world/things.yaml``, which says how one is written.
+    """Read things from a file like ``data/small_world/things.yaml``, which describes its own format.
 
     Raises
     ------
     ValueError
-        If the file is not as it should be; the message names the thing and the part.
+        If the file does not follow the format; the message names the thing and the part.
     """
     with open(path, encoding="utf-8") as file:
         world = yaml.safe_load(file)
@@ -95,7 +107,7 @@ def _shapes(
     mirror: bool = False,
     **kind: list,
 ) -> Iterator[Shape]:
-    """The shapes that one entry describes: its copies, and its mirror image."""
+    """The shapes that one entry describes, with its copies and mirror images."""
     if colour not in COLOURS:
         raise ValueError(f"colour must be one of {COLOURS}, not {colour!r}")
     if len(kind) != 1:
@@ -122,7 +134,7 @@ def _shapes(
 
 
 def _rotation(degrees: float) -> np.ndarray:
-    """(2, 2) that turns rows of points against the clock, rounded so that no machine's last digit matters."""
+    """A matrix (2, 2) that turns rows of points anticlockwise, rounded so that it is the same on every machine."""
     angle = math.radians(degrees)
     return np.round([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]], 9)
 

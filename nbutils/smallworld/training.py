@@ -1,8 +1,8 @@
-"""A network small enough to train in two minutes on a laptop, its training, and the weights saved on the way.
+"""A network that can be trained in two minutes on a laptop, its training, and the weights saved during training.
 
 ``python -m nbutils.smallworld.training`` (``make train``) makes the weights in ``data/small_world`` again. The same
-machine with the same number of threads gives the same bytes; another rounds differently, and gives others that do as
-well.
+machine with the same number of threads gives the same bytes. Another machine rounds differently and gives other weights
+that are as good.
 """
 
 from __future__ import annotations
@@ -14,83 +14,24 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
 from .._data import DATA
-from .._device import best_device
+from .._device import as_device
 from .._files import sha256, write_atomically, write_json
 from .._progress import progress_bar
-from ..extraction.models import INPUT, Network, calibrate
-from .drawing import SIDE, Drawing, draw, to_tensor
+from ..extraction.models import Network, calibrate
+from .drawing import Drawing, draw, to_tensor
+from .network import Block as Block
+from .network import SmallNet as SmallNet
+from .network import small_network
 from .things import load_things
 
 WEIGHTS = DATA / "small_world" / "weights.json"
-WIDTHS, BLOCKS = (16, 32, 48), (1, 2, 4)  # channels of each stage, and its blocks
 PER_THING, EPOCHS, BY_HEART, RATE = 1000, 8, 60, 0.01
 SAVED = (0, 0.125, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 6, 8)  # epochs after which the weights are saved
 LEFT_OUT = "bird"
-
-
-class Block(nn.Module):
-    """Two convolutions, and a short cut around them."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int):
-        super().__init__()
-        self.first = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.norm_1 = nn.BatchNorm2d(outputs)
-        self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.norm_2 = nn.BatchNorm2d(outputs)
-        self.cut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs else nn.Identity()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """From (batch, inputs, height, width) to (batch, outputs, height / stride, width / stride)."""
-        y = F.relu(self.norm_1(self.first(x)))
-        return F.relu(self.norm_2(self.second(y)) + self.cut(x))
-
-
-class SmallNet(nn.Module):
-    """A residual network for pictures of 32 x 32 pixels, as in He et al. (2016), with few channels."""
-
-    def __init__(self, classes: int):
-        super().__init__()
-        width = WIDTHS[0]
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)
-        )
-        self.blocks = nn.Sequential()
-        for outputs, count in zip(WIDTHS, BLOCKS, strict=True):
-            for _ in range(count):
-                self.blocks.append(Block(width, outputs, stride=1 if width == outputs else 2))
-                width = outputs
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.logits = nn.Linear(width, classes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """From pictures (batch, 3, 32, 32), of values from -1 to 1, to logits (batch, classes)."""
-        return self.logits(self.pool(self.blocks(self.stem(x))).flatten(1))
-
-
-def small_network(class_names: Sequence[str], seed: int = 0) -> Network:
-    """An untrained `SmallNet` with its layers by name, in the form of `models.load`."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = SmallNet(len(class_names))
-    blocks = {f"block {i + 1}": f"blocks.{i}" for i in range(len(model.blocks))}
-    return Network(
-        name="small",
-        model=model.eval(),
-        layers={"input": INPUT, "stem": "stem", **blocks, "pool": "pool", "logits": "logits"},
-        transform=_transform,
-        class_names=tuple(class_names),
-        preprocessing="32 x 32 pixels from -1 to 1",
-        weights=f"random, seed {seed}",
-    )
-
-
-def _transform(image: Image.Image) -> torch.Tensor:
-    return to_tensor(np.array(image.convert("RGB").resize((SIDE, SIDE))))
 
 
 def train(
@@ -105,24 +46,27 @@ def train(
     device: torch.device | str | None = None,
     watch: Callable[[float], None] | None = None,
 ) -> list[float]:
-    """Teach a network the labels of images, in place; it is left in evaluation mode.
+    """Train a network to predict the labels of images, in place; it is left in evaluation mode.
 
-    AdamW on the cross entropy, in batches shuffled anew for each epoch. The learning rate climbs to `rate` and comes
-    down again ("one cycle").
+    The loss is the cross entropy, minimised with AdamW in batches that are shuffled in each epoch. The learning rate
+    rises to `rate` and falls again ("one cycle").
 
     Parameters
     ----------
     images : (n, 3, height, width) float32.
-    labels : (n,) int, from 0 to the number of logits less one.
-    epochs : how often each image is seen; not necessarily a whole number.
-    watch : called with the number of epochs done, at the beginning and after every batch, for instance to save the
-        weights; the network is in evaluation mode meanwhile.
+    labels : (n,) int, from 0 to the number of logits minus one.
+    epochs : how often each image is used, not necessarily a whole number.
+    rate : the largest learning rate.
+    seed : seed of the shuffling.
+    device : by default the best there is.
+    watch : called with the number of epochs so far, at the beginning and after every batch, for instance to save the
+        weights; the network is in evaluation mode during the call.
 
     Returns
     -------
     The loss of each batch.
 
-    Source: Smith and Topin (2018) for the one cycle; Loshchilov and Hutter (2019) for AdamW.
+    Source: Smith and Topin (2019) for the one cycle; Loshchilov and Hutter (2019) for AdamW.
 
     Raises
     ------
@@ -134,7 +78,7 @@ def train(
         raise ValueError(f"labels has {len(labels)} entries for {len(images)} images: give one for each")
     if len(images) < batch_size:
         raise ValueError(f"images has {len(images)} entries, less than one batch: use a batch_size below {batch_size}")
-    device = torch.device(device) if device is not None else best_device()
+    device = as_device(device)
     model.to(device, memory_format=torch.channels_last)
     per_epoch = len(images) // batch_size
     steps = max(1, round(epochs * per_epoch))
@@ -162,7 +106,7 @@ def train(
 
 
 def learn(model: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """One step down from where the network is wrong about a batch. Returns the loss before the step."""
+    """One step of the optimizer on a batch; returns the loss before the step."""
     model.train()
     loss = F.cross_entropy(model(images), labels)
     optimizer.zero_grad()
@@ -173,17 +117,18 @@ def learn(model: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tens
 
 
 def predict(model: nn.Module, images: torch.Tensor) -> np.ndarray:
-    """(n,) the number of the largest logit of each image (n, 3, height, width)."""
+    """The index (n,) of the largest logit of each image (n, 3, height, width)."""
     device = next(model.parameters()).device
     with torch.inference_mode():
         return torch.cat([model(batch.to(device)).argmax(1).cpu() for batch in images.split(500)]).numpy()
 
 
 def label_sets(drawing: Drawing, seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray, list[str]]]:
-    """What the four networks of the book are taught: which pictures, their labels, and the names of the labels.
+    """The training sets of the book's four networks: indices of pictures, their labels, and the names of the labels.
 
-    ``"things"``: what is drawn. ``"families"``: only its family. ``"left out"``: what is drawn, but one family is never
-    shown. ``"random"``: a label drawn by lot for each picture, of which there is a tenth, to be learned by heart.
+    ``"things"``: the thing that is drawn. ``"families"``: only its family. ``"left out"``: the thing, but without the
+    pictures of one family. ``"random"``: a random permutation of the labels of a tenth of the pictures, which can only
+    be memorised.
     """
     things, families = drawing.things, sorted({thing.family for thing in drawing.things})
     everything = np.arange(len(drawing))
@@ -201,11 +146,11 @@ def label_sets(drawing: Drawing, seed: int = 0) -> dict[str, tuple[np.ndarray, n
 
 
 def load(run: str = "things", epoch: float | None = None) -> Network:
-    """A network of the book as it was when training had reached `epoch`, by default at the end.
+    """A network of the book as it was at `epoch` of its training, by default at the end.
 
     Parameters
     ----------
-    run : what it was taught, as in `label_sets`.
+    run : its training set, as in `label_sets`.
     epoch : one of `saved_epochs`; 0 is before training, with the statistics of the batch normalisation measured on the
         pictures (see `models.calibrate`).
 
@@ -230,12 +175,12 @@ def load(run: str = "things", epoch: float | None = None) -> Network:
         )
     network = small_network(described["classes"])
     state = torch.load(path, map_location="cpu", weights_only=True)
-    network.model.load_state_dict(state)  # which makes float32 of float16
+    network.model.load_state_dict(state)  # which converts float16 to float32
     return replace(network, weights=f"{run}, epoch {epoch:g}")
 
 
 def saved_epochs(run: str = "things") -> list[float]:
-    """The moments of a training, in epochs, whose weights can be loaded, from first to last."""
+    """The epochs of a training whose weights were saved, in ascending order."""
     return [saved["epoch"] for saved in _runs()[run]["saved"]]
 
 
@@ -244,7 +189,7 @@ def _runs() -> dict[str, dict]:
 
 
 def make(run: str, drawing: Drawing) -> dict:
-    """Train one of the book's networks, save its weights on the way, and describe them for ``weights.json``."""
+    """Train one of the book's networks, save its weights during training, and describe them for ``weights.json``."""
     chosen, labels, names = label_sets(drawing)[run]
     images = to_tensor(drawing.images[chosen])
     epochs = EPOCHS if run != "random" else BY_HEART
