@@ -22,11 +22,11 @@ from pathlib import Path
 
 import networkx as nx
 import nltk
-from nbutils.smallworld.things import load_things
 from nltk.corpus import wordnet
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from timm.data import ImageNetInfo
 
+from nbutils.smallworld.things import load_things
 from nbutils.wordnet import from_nltk
 
 DATA = Path(__file__).resolve().parent

@@ -69,7 +69,7 @@ def knn_density(graph: NeighborGraph, dimension: float | Dimension, k: int | np.
 def k_of_each_point(graph: NeighborGraph, k: int | np.ndarray) -> np.ndarray:
     """(n,) int, the number of neighbours to use at each point; TypeError or ValueError as in `knn_density`."""
     if np.ndim(k) == 0:
-        return np.full(graph.n, graph.check_k(k))
+        return np.full(graph.n, graph.check_k(k))  # type: ignore[arg-type]
     k = np.asarray(k)
     if k.dtype.kind not in "iu":
         raise TypeError(f"k must be an integer or an array of integers, not of {k.dtype}")

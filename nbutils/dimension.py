@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
 
 from .graph import NeighborGraph
 
@@ -151,6 +150,8 @@ def _gride_at(graph: NeighborGraph, far: int) -> tuple[float, float, float]:
         with np.errstate(invalid="ignore", divide="ignore"):
             fraction = np.where(log_mu > 0, log_mu / -np.expm1(-d * log_mu), 1 / d)
         return (n - 1) / d - ((1 - near) * fraction + (far - 1) * log_mu).sum()
+
+    from scipy.optimize import brentq  # slow to load, and only Gride needs it
 
     low = high = (n - 1) / log_mu.sum()
     while excess(low) < 0:

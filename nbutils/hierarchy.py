@@ -24,7 +24,8 @@ def peak_distances(topography: Topography) -> np.ndarray:
 
     Source: Doimo et al. (2020), who define the distance for peaks that touch and say nothing of the others. Their
     released code gives all pairs that do not touch one constant saddle below the lowest log density, so all these pairs
-    are at the same distance, the largest; the minimax distance is ours. `categories.saddle_distances` offers both.
+    are at the same distance, the largest. The minimax distance, which keeps the order of the saddles, is our choice;
+    `categories.saddle_distances` offers both.
     """
     top = topography.peak_log_density.max()
     direct = top - topography.saddles

@@ -27,8 +27,7 @@ from .graph import NeighborGraph, checked_integer
 def corresponding_k(k: int, fraction: float) -> int:
     """The number of neighbours among all points that reach as far as `k` among a `fraction` of them.
 
-    It is k / fraction, rounded, halves up. At 0.8 multiples of four are exact: 12 corresponds to 15, and 24 to the paper's
-    30, as does 27 at 0.9.
+    It is k / fraction, rounded, halves up: at 0.8, 15 for 12, and the paper's 30 for 24; at 0.9, 30 for 27.
 
     Raises
     ------
@@ -161,8 +160,7 @@ def resampled(
     Parameters
     ----------
     function : given a graph and the rows that it consists of, returns a number or an array of always the same
-        shape. It must use all neighbours of the graph that it is given, ``graph.k``, and may take
-        labels by ``labels[rows]``.
+        shape. It must use all neighbours of that graph, ``graph.k``, and may take labels by ``labels[rows]``.
 
     Raises
     ------

@@ -13,11 +13,16 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import networkx as nx
 import numpy as np
 
 from ._data import DATA
+
+if TYPE_CHECKING:
+    from nltk.corpus.reader import WordNetCorpusReader
+    from nltk.corpus.reader.wordnet import Synset
 
 FILE = DATA / "wordnet.tsv"
 
@@ -59,7 +64,7 @@ def synset_table(path: str | os.PathLike = DATA / "caltech101_synsets.csv") -> d
         return {row["category"]: row["synset"] or None for row in csv.DictReader(file)}
 
 
-def from_nltk(reader) -> nx.DiGraph:
+def from_nltk(reader: WordNetCorpusReader) -> nx.DiGraph:
     """The nouns of a whole WordNet, in the form of `load`.
 
     Parameters
@@ -212,7 +217,7 @@ def _rows(path: str | os.PathLike) -> Iterator[dict[str, str]]:
         yield from csv.DictReader((line for line in file if not line.startswith("#")), delimiter="\t")
 
 
-def _id(synset) -> str:
+def _id(synset: Synset) -> str:
     return f"n{synset.offset():08d}"
 
 
@@ -247,7 +252,7 @@ def _common(up_a: dict[str, int], up_b: dict[str, int]) -> set[str]:
 
 def _depths(graph: nx.DiGraph, nodes: Iterable[str]) -> dict[str, int]:
     """`depth` of each of `nodes`, which must include all hypernyms of each."""
-    depths = {}
+    depths: dict[str, int] = {}
     for node in reversed(list(nx.topological_sort(graph.subgraph(nodes)))):
         depths[node] = 1 + max((depths[hypernym] for hypernym in graph.successors(node)), default=-1)
     return depths

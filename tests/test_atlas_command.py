@@ -185,6 +185,7 @@ def test_errors_are_one_sentence(run, tmp_path, monkeypatch, prepare, arguments,
         ([], "required: --out (or --estimate)"),
         (["--reduce", "mean", "--mean-layers", "stem", "--out", "x"], "give either --reduce mean"),
         (["--mantissa-bits", "50", "--out", "x"], "argument --mantissa-bits: invalid choice: 50"),
+        (["--categories", "nowhere.txt", "--out", "x"], "'nowhere.txt' is neither a number nor a file with names"),
     ],
 )
 def test_arguments_that_do_not_fit(tmp_path, capsys, arguments, words):
@@ -230,6 +231,7 @@ def test_ctrl_c(run, tmp_path):
         [sys.executable, "-m", "nbutils.atlas", "--images", "many", "--out", "out", *arguments],
         cwd=tmp_path,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell ignores in the background
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -6,6 +6,7 @@ import functools
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ dask = pytest.importorskip("distributed")
 def client():
     with (
         dask.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
         ) as cluster,
         dask.Client(cluster) as client,
     ):
@@ -86,21 +87,20 @@ def test_a_worker_takes_the_best_device_that_it_has(monkeypatch, tmp_path):
         assert len(asked) == count
 
 
-def test_the_threads_of_one_worker_keep_full_precision_and_give_it_back(tmp_path):
-    path = saved(tmp_path / "x.npy")
+def test_the_threads_of_one_worker_compute_in_full_precision_and_leave_the_setting_as_it_was(tmp_path):
+    path, blocks = saved(tmp_path / "x.npy"), [slice(start, start + 20) for start in range(0, 600, 20)]
+
+    def indices(rows):
+        return dask_backend.rows_of_graph(rows, str(path), ((600, 20), "torch.float32"), 12, "cpu", 1e9)[1]
+
     torch.set_float32_matmul_precision("medium")
     try:
-        with (
-            dask.LocalCluster(
-                n_workers=1, threads_per_worker=4, processes=False, dashboard_address=None, memory_limit=0
-            ) as cluster,
-            dask.Client(cluster) as client,
-        ):
-            there = dask_backend.knn_graph(client, path, 12, memory=1e5)
+        with ThreadPoolExecutor(4) as pool:
+            found = np.concatenate(list(pool.map(indices, blocks)))
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
-    np.testing.assert_array_equal(there.indices, knn_graph(path, 12).indices)
+    np.testing.assert_array_equal(found, knn_graph(path, 12).indices)
 
 
 def slowly(log, function, block, *arguments):
@@ -187,7 +187,7 @@ def broken_from(limit, image):
 def test_what_stopped_is_taken_up_here_or_there(tmp_path, client):
     folder = draw(tmp_path / "drawn", count=8)  # red comes last
     bad, good = (ImageFolder(folder, functools.partial(broken_from, limit)) for limit in (0.5, 2))
-    with pytest.raises(RuntimeError, match="the transform failed .*this one is red"):
+    with pytest.raises(RuntimeError, match=r"the transform failed .*this one is red"):
         dask_backend.extract(
             client, network().model, bad, network().layers, tmp_path / "store", batch_size=2, device="cpu"
         )

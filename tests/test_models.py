@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from nbutils.extraction import models
+from nbutils.extraction import activations, models
 from nbutils.extraction.activations import recording
 from nbutils.extraction.photographs import sample_photographs
 
@@ -305,7 +305,13 @@ def test_shapes_without_weights_or_memory():
         network = models.load("resnet152", "random")
         assert next(network.model.parameters()).device.type == "meta"
         shapes = activations.layer_shapes(network)
-    assert shapes == activations.layer_shapes(network) and list(shapes) == ["input", "stem", *stages(4), "pool", "logits"]
+    assert shapes == activations.layer_shapes(network) and list(shapes) == [
+        "input",
+        "stem",
+        *stages(4),
+        "pool",
+        "logits",
+    ]
     assert shapes["input"] == (3, 224, 224) and shapes["stage 3"] == (1024, 14, 14) and shapes["logits"] == (1000,)
 
 

@@ -211,7 +211,9 @@ def test_what_holds_of_every_landscape(seed, z, halo):
     for a, b in np.argwhere(found.saddle_points >= 0):
         point = found.saddle_points[a, b]
         assert found.saddles[a, b] == density.log_density[point] >= found.floor
-        assert found.peak_log_density[a] - found.saddles[a, b] >= z * (density.error[found.peaks[a]] + density.error[point])
+        assert found.peak_log_density[a] - found.saddles[a, b] >= z * (
+            density.error[found.peaks[a]] + density.error[point]
+        )
     # A saddle is a border: its point is in one of the two, and has the other among its neighbours.
     whole = find_peaks(graph, density, z).labels
     for a, b in np.argwhere(found.saddle_points >= 0):

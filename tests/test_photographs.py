@@ -374,3 +374,13 @@ def test_an_archive_does_not_climb_out_of_its_folder(tmp_path, monkeypatch, serv
     tiny(tmp_path, monkeypatch, served, ["../../../out.JPEG", "tiny-imagenet-200/train/n01443537/images/0.JPEG"])
     photographs.photographs("tiny-imagenet", to_tensor, root=tmp_path / "a" / "b" / "c")
     assert not [path for path in tmp_path.rglob("out.JPEG") if "c" not in path.relative_to(tmp_path).parts]
+
+
+def test_the_first_of_each_category_are_those_whose_names_come_first(many):
+    some = many.first(2)
+    assert some.class_names == many.class_names
+    for c, name in enumerate(some.class_names):
+        files = [file for file, label in zip(some.files, some.labels, strict=True) if label == c]
+        assert files == sorted(file for file in many.files if file.startswith(f"{name}/"))[:2]
+    with pytest.raises(ValueError, match="count=1000: one of the categories has only"):
+        many.first(1000)

@@ -170,9 +170,9 @@ def nothing_else():
     """Say hello."""
 
 
-def on_one_line(a):
-    "Say hello."
-    return a
+# fmt: off
+def on_one_line(a): "Say hello."; return a  # noqa: E702
+# fmt: on
 
 
 def same(function):

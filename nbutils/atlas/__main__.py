@@ -67,8 +67,14 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     add("--out", type=Path, metavar="DIR", help="folder for the atlas")
     add("--estimate", action="store_true", help="show the network and what it will take, and stop")
     add("--exclude", nargs="*", default=[], metavar="NAME", help="categories to leave out")
-    add("--categories", type=int, metavar="N", help="number of categories, sampled at random (default: all)")
+    add(
+        "--categories",
+        type=number_or_names,
+        metavar="N",
+        help="number of categories, sampled at random, or a file with one name on each line (default: all)",
+    )
     add("--per-category", type=int, metavar="N", help="images of each category, sampled at random (default: all)")
+    add("--first", type=int, metavar="N", help="images of each category, the first in the order of their names")
     add(
         "--network",
         default="efficientnet_lite0",
@@ -106,6 +112,16 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+def number_or_names(text: str) -> int | list[str]:
+    """A number, or the lines of the file of that name."""
+    if text.isdecimal():
+        return int(text)
+    try:
+        return Path(text).read_text(encoding="utf-8-sig").split()
+    except (OSError, UnicodeError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor a file with names ({error})") from error
+
+
 def run(options: argparse.Namespace, command: str) -> None:
     began = time.perf_counter()
     out, scratch = checked_places(options.out or "atlas", options.scratch)
@@ -119,6 +135,8 @@ def run(options: argparse.Namespace, command: str) -> None:
         categories=options.categories,
         per_category=options.per_category,
     )
+    if options.first is not None:
+        images = images.first(options.first)
     print(f"{len(images):,} images of {len(images.class_names)} categories in {network.name} ({network.weights})")
     if skipped := images.skipped:
         print(f"Skipped {len(skipped):,} files that are no images, for instance {', '.join(skipped[:3])}")

@@ -56,7 +56,8 @@ def extract(
     Each layer is flattened and written to ``out/<layer>.npy``, an array (n, features), batch by batch: memory is
     bounded by the batch, not by the data set. Interrupted at any moment, the same call takes up where it stopped: at
     most the two batches that were being run and written are done again. That it is the same call is seen on the
-    weights, the layers, `dtype`, `autocast`, the number of images, and the first of them.
+    weights, the layers, `dtype`, `autocast`, the number of images, the first of them, and the files of all of them, if
+    `images` names them as `paths`.
 
     Parameters
     ----------
@@ -135,9 +136,19 @@ def planned(
             "model": fingerprint(model),
             "autocast": autocast,
             "first_image": hashlib.sha256(first.cpu().numpy().tobytes()).hexdigest(),
+            "files": files_digest(images),
             "layers": chosen,
         }
         yield forward, plan, begin(out, plan), first.shape[1:]
+
+
+def files_digest(images: Sequence) -> str | None:
+    """SHA-256 of the names, sizes and times of the files that the images are read from; None if they are not files."""
+    paths = getattr(images, "paths", None)
+    if paths is None:
+        return None
+    seen = [(str(path), stat.st_size, stat.st_mtime_ns) for path in paths for stat in [os.stat(path)]]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()
 
 
 @contextmanager

@@ -199,15 +199,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     place = np.concatenate([np.arange(size) for size in np.bincount(images.labels)])
     learned = np.flatnonzero(place < options.per_category - options.hold_out)
     unseen = np.flatnonzero((place >= options.per_category - options.hold_out) & (place < options.per_category))
-    report: dict = {"images": len(learned), "epochs": options.epochs, "unseen": len(unseen)}
+    report: dict = {"images": len(learned), "epochs": options.epochs, "unseen": len(unseen), "accuracy": {}}
 
     def judge(when: str) -> None:
         if len(unseen):
-            report[when] = {
-                f"among {len(among)}": accuracy(network.model, images, classes, unseen, among, options.device)
-                for among in (np.arange(len(ids)), logits)
-            }
-            print(f"accuracy on {len(unseen)} unseen images, {when}: {report[when]}", flush=True)
+            for among in (np.arange(len(ids)), logits):
+                name = f"unseen pictures, among {len(among):,} classes"
+                right = accuracy(network.model, images, classes, unseen, among, options.device)
+                report["accuracy"].setdefault(name, []).append(right)
+                print(f"{name}, {when}: {right:.3f}", flush=True)
 
     judge("before")
     adapt(

@@ -178,6 +178,24 @@ class ImageFolder(torch.utils.data.Dataset):
             np.sort(rng.choice(members, per_category, replace=False)) if per_category else members
             for members in (np.flatnonzero(self.labels == c) for c in chosen)
         ]
+        return self._only(chosen, keep)
+
+    def first(self, count: int) -> ImageFolder:
+        """The first `count` images of each category in the order of their names.
+
+        Raises
+        ------
+        ValueError
+            If a category has fewer.
+        """
+        count = checked_integer("count", count, 1)
+        if (short := np.bincount(self.labels).min()) < count:
+            raise ValueError(f"count={count}: one of the categories has only {short} images")
+        keep = [np.flatnonzero(self.labels == c)[:count] for c in range(len(self.class_names))]
+        return self._only(np.arange(len(self.class_names)), keep)
+
+    def _only(self, chosen: np.ndarray, keep: Sequence[np.ndarray]) -> ImageFolder:
+        """The images `keep` of each of the categories `chosen`."""
         other = copy.copy(self)
         other.class_names = tuple(self.class_names[c] for c in chosen)
         other.paths, other.files = ([values[i] for rows in keep for i in rows] for values in (self.paths, self.files))

@@ -29,7 +29,7 @@ def reduction_of_each(layers: Iterable[str], reduce: Reduction | Mapping[str, Re
     if isinstance(reduce, Mapping):
         if unknown := [name for name in reduce if name not in layers]:
             raise ValueError(f"reduce: {unknown} are not among the layers {layers}")
-        chosen = {name: reduce.get(name) for name in layers}
+        chosen: dict[str, Reduction] = {name: reduce.get(name) for name in layers}
     else:
         chosen = dict.fromkeys(layers, reduce)
     for name, how in chosen.items():

@@ -59,14 +59,15 @@ def graph_of(x: np.ndarray, maxk: int) -> tuple[np.ndarray, np.ndarray]:
     for column in y.T:
         squared += (column[:, None] - column) ** 2
     np.fill_diagonal(squared, -1)
-    order = np.argsort(squared, axis=1, kind="stable")[:, :maxk + 1]
+    order = np.argsort(squared, axis=1, kind="stable")[:, : maxk + 1]
     distances = np.sqrt(np.maximum(np.take_along_axis(squared, order, 1), 0))
     return distances.astype(np.float32).astype(np.float64), order
 
 
 def checksum(distances: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    return np.array([zlib.crc32(distances[:, 1:].astype("<f4").tobytes()),
-                     zlib.crc32(indices[:, 1:].astype("<i4").tobytes())])
+    return np.array(
+        [zlib.crc32(distances[:, 1:].astype("<f4").tobytes()), zlib.crc32(indices[:, 1:].astype("<i4").tobytes())]
+    )
 
 
 def data_of(distances: np.ndarray, indices: np.ndarray) -> Data:
@@ -104,9 +105,12 @@ def clustering(data: Data, function: str, z: float, halo: bool = False) -> dict[
     getattr(data, function)(Z=z, halo=halo)
     points = np.array(data.bord_indices)
     np.fill_diagonal(points, -1)
-    return {"labels": np.array(data.cluster_assignment, np.int16), "peaks": np.array(data.cluster_centers, np.int32),
-            "saddles": np.where(points >= 0, data.log_den_bord, np.nan),
-            "saddle_errors": np.where(points >= 0, data.log_den_bord_err, np.nan)}
+    return {
+        "labels": np.array(data.cluster_assignment, np.int16),
+        "peaks": np.array(data.cluster_centers, np.int32),
+        "saddles": np.where(points >= 0, data.log_den_bord, np.nan),
+        "saddle_errors": np.where(points >= 0, data.log_den_bord_err, np.nan),
+    }
 
 
 def clusterings(data: Data, z: float) -> dict[str, np.ndarray]:
@@ -161,16 +165,17 @@ def decimation(x: np.ndarray) -> dict[str, np.ndarray]:
     data = Data(coordinates=x / GRID, maxk=MAXK, n_jobs=1)
     data.rng = Recorder()
     value, error, sizes = data.return_id_scaling_2NN(n_min=len(x) // 16 + 1, return_sizes=True)
-    return {"value": value, "error": error, "sizes": sizes,
-            "subsets": np.concatenate(data.rng.drawn).astype(np.int16)}
+    return {"value": value, "error": error, "sizes": sizes, "subsets": np.concatenate(data.rng.drawn).astype(np.int16)}
 
 
 def overlaps(x: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Of the data with their first two coordinates, and with labels."""
     data, other = data_of(*graph_of(x, MAXK)), graph_of(x[:, :2], MAXK)
-    return {"data": data.return_data_overlap(distances=other[0], dist_indices=other[1], k=K),
-            "label": data.return_label_overlap(labels, k=K, weighted=False),
-            "label_weighted": data.return_label_overlap(labels, k=K, weighted=True)}
+    return {
+        "data": data.return_data_overlap(distances=other[0], dist_indices=other[1], k=K),
+        "label": data.return_label_overlap(labels, k=K, weighted=False),
+        "label_weighted": data.return_label_overlap(labels, k=K, weighted=True),
+    }
 
 
 def landscape(seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -194,8 +199,16 @@ def landscape(seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     else:
         data.compute_kstar()
         data.compute_density_PAk() if kind == "pak" else data.compute_density_kstarNN()
-    given = {"n": n, "dimension": dimension, "maxk": maxk, "z": z, "x": x.ravel(),
-             "log_density": data.log_den, "error": data.log_den_err, "k": data.kstar.astype(np.int8)}
+    given = {
+        "n": n,
+        "dimension": dimension,
+        "maxk": maxk,
+        "z": z,
+        "x": x.ravel(),
+        "log_density": data.log_den,
+        "error": data.log_den_err,
+        "k": data.kstar.astype(np.int8),
+    }
     found = clusterings(data, z)
     found["n_peaks"] = len(found["peaks"])
     for name in ("labels", "halo", "compiled_labels", "peaks"):
@@ -221,8 +234,12 @@ def main() -> None:
     # DADApy warns of equal distances and of data without coordinates, which are given on purpose.
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")
-    out: dict[str, np.ndarray] = {"versions": np.array([f"python {platform.python_version()}"] + [
-        f"{package} {version(package)}" for package in ("dadapy", "numpy", "scipy", "jax")])}
+    out: dict[str, np.ndarray] = {
+        "versions": np.array(
+            [f"python {platform.python_version()}"]
+            + [f"{package} {version(package)}" for package in ("dadapy", "numpy", "scipy", "jax")]
+        )
+    }
 
     clouds = {name: on_grid(x) for name, x in shapes().items()}
     for name, x in clouds.items():

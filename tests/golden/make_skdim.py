@@ -25,7 +25,8 @@ CLOUDS = ("mixture2", "mixture5", "touching3", "swissroll", "gaussian20", "torus
 
 if __name__ == "__main__":
     golden = np.load(HERE / "dadapy.npz", allow_pickle=False)
-    answers = {name: float(skdim.id.TwoNN(discard_fraction=0.1).fit(golden[f"{name}/x"] / GRID).dimension_)
-               for name in CLOUDS}
+    answers = {
+        name: float(skdim.id.TwoNN(discard_fraction=0.1).fit(golden[f"{name}/x"] / GRID).dimension_) for name in CLOUDS
+    }
     text = json.dumps({"scikit-dimension": version("scikit-dimension"), "twonn": answers}, indent=1)
     (HERE / "skdim.json").write_text(text + "\n")
