@@ -6,65 +6,62 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from nbutils import wordnet
 from nbutils.atlas import load_atlas
-from nbutils.book.plots import layer_profile, style
-from nbutils.density import knn_density
-from nbutils.dimension import twonn
-from nbutils.overlap import label_overlap
-from nbutils.peaks import find_peaks
-from sklearn.metrics import adjusted_rand_score
+from nbutils.book.plots import COLOURS, agreement_map, style
+from nbutils.peaks import topography
+from nbutils.semantics import (
+    Cut,
+    agreement_by_depth,
+    kingdom_cut,
+    wordnet_cut,
+)
 
 
 def draw() -> plt.Figure:
-    """Peaks, and their agreement with the categories, through the layers of a trained and of an untrained network."""
+    """Peaks through the layers, and how they agree with WordNet cut at each depth: Figure 6.3 with its margin."""
     style()
-    atlas, control = (
-        load_atlas(),
-        load_atlas("caltech101-efficientnet_lite0-random"),
+    atlas, words = load_atlas("tiny-imagenet"), wordnet.load()
+    depths = range(5, 11)
+    cuts = [
+        kingdom_cut(words, atlas.synsets),
+        *(wordnet_cut(words, atlas.synsets, depth) for depth in depths),
+        Cut.of_categories(atlas.class_names),
+    ]
+    layers = [
+        layer
+        for layer in atlas.layers
+        if layer.endswith(" mean") or layer in ("pool", "logits")
+    ]
+    found = [topography(atlas.graphs[layer]) for layer in layers]
+    names = [layer.removesuffix(" mean") for layer in layers]
+    figure, (left, right) = plt.subplots(
+        1,
+        2,
+        figsize=(10.5, 4.6),
+        width_ratios=[1, 2.4],
     )
-
-    def topographies(source):
-        return {
-            layer: find_peaks(graph, knn_density(graph, twonn(graph)))
-            for layer, graph in source.graphs.items()
-        }
-
-    trained, untrained = topographies(atlas), topographies(control)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2))
-    layer_profile(
-        atlas.layers,
-        {
-            "trained": [trained[layer].n_peaks for layer in atlas.layers],
-            "random weights": [
-                untrained[layer].n_peaks if layer in untrained else np.nan
-                for layer in atlas.layers
-            ],
-        },
-        "density peaks",
-        log=True,
-        ax=left,
+    left.barh(
+        range(len(found)),
+        [peaks.n_peaks for peaks in found],
+        color=COLOURS[0],
     )
-    layer_profile(
-        atlas.layers,
-        {
-            "neighbourhoods: overlap with the labels": [
-                label_overlap(atlas.graphs[layer], atlas.labels)
-                for layer in atlas.layers
-            ],
-            "peaks: adjusted Rand index": [
-                adjusted_rand_score(atlas.labels, trained[layer].labels)
-                for layer in atlas.layers
-            ],
-        },
-        "agreement with the categories",
-        ax=right,
+    left.set_yticks(range(len(names)), names)
+    left.invert_yaxis()
+    left.set(xlabel="density peaks", title="how many peaks")
+    agreement = [
+        agreement_by_depth(peaks.labels, atlas.labels, cuts) for peaks in found
+    ]
+    agreement_map(
+        np.array(agreement),
+        names,
+        ["kingdom", *(f"depth {depth}" for depth in depths), "category"],
+        right,
     )
-    right.set_ylim(-0.03, 1)
+    right.set_title("what they agree with, in WordNet")
     return figure
 
 
 if __name__ == "__main__":
-    draw().savefig(
-        Path(__file__).resolve().parent.parent / "_static" / "cover.png",
-        dpi=120,
-    )
+    place = Path(__file__).resolve().parent.parent / "_static" / "cover.png"
+    draw().savefig(place, dpi=120)

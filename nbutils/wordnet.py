@@ -1,11 +1,12 @@
-"""How the words are related: the hypernym hierarchy of WordNet, and distances between its synsets.
+"""The hypernym hierarchy of WordNet, and distances between its synsets.
 
-A synset is a sense: a set of words that mean the same. It is named by its ImageNet id, an ``n`` and the eight
-digits of its place in WordNet 3.0: a dog is ``n02084071``. Its hypernyms are the more general senses right above
-it. Nearly every noun has one; some have two, so the hierarchy is a directed acyclic graph and not quite a tree.
+A synset is a set of words with the same meaning. Its id is that of ImageNet, an ``n`` and the eight digits of its
+offset in WordNet 3.0: a dog is ``n02084071``. Its hypernyms are the more general synsets directly above it. Nearly
+every synset has one hypernym, some have two or more, so the hierarchy is a directed acyclic graph, not a tree.
 
-Everything but `load` and `imagenet_ids` works on any such graph: the part that comes with the book, or the whole
-of WordNet from `from_nltk`.
+A graph comes from `load`, the part of WordNet that comes with the book, or from `from_nltk`, all of its nouns. The
+functions that take a graph raise KeyError if a synset is not in it, and ValueError if two synsets have no common
+hypernym.
 """
 
 from __future__ import annotations
@@ -25,30 +26,31 @@ if TYPE_CHECKING:
     from nltk.corpus.reader.wordnet import Synset
 
 FILE = DATA / "wordnet.tsv"
+FAMILIES = {"animal": "n00015388", "artifact": "n00021939"}  # the macro classes of Doimo et al. (2020)
 
 
 def load(path: str | os.PathLike = FILE) -> nx.DiGraph:
-    """The part of WordNet 3.0 that comes with the book: ImageNet-1k, the atlases, and all that is above them.
+    """The part of WordNet 3.0 that comes with the book: ImageNet-1k, the categories of the atlases, and all hypernyms.
 
     Returns
     -------
     networkx.DiGraph
-        An edge goes from a synset to its hypernym. Attributes of a node: `name`, its first word, and `words`, all
-        of them, a tuple.
+        Each edge goes from a synset to a hypernym. The attributes of a node are `name`, its first word, and `words`, a
+        tuple of all its words.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file; ``python data/make_wordnet.py`` makes it.
     ValueError
-        If the file is not whole.
+        If the file is incomplete.
     """
     graph = nx.DiGraph()
     for row in _rows(path):
         words = tuple(row["words"].split(", "))
         graph.add_node(row["synset"], name=words[0], words=words)
         graph.add_edges_from((row["synset"], hypernym) for hypernym in row["hypernyms"].split())
-    _require_whole(graph, f"{os.fspath(path)} is damaged: make it again with `python data/make_wordnet.py`")
+    _require_complete(graph, f"{os.fspath(path)} is damaged: make it again with `python data/make_wordnet.py`")
     return graph
 
 
@@ -59,13 +61,13 @@ def imagenet_ids(path: str | os.PathLike = FILE) -> list[str]:
 
 
 def synset_table(path: str | os.PathLike = DATA / "caltech101_synsets.csv") -> dict[str, str | None]:
-    """WordNet id of each category, or None, from a table with the columns ``category`` and ``synset``."""
+    """The synset of each category, or None, from a table with the columns ``category`` and ``synset``."""
     with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte-order mark
         return {row["category"]: row["synset"] or None for row in csv.DictReader(file)}
 
 
 def from_nltk(reader: WordNetCorpusReader) -> nx.DiGraph:
-    """The nouns of a whole WordNet, in the form of `load`.
+    """All nouns of WordNet 3.0, in the form of `load`.
 
     Parameters
     ----------
@@ -75,7 +77,7 @@ def from_nltk(reader: WordNetCorpusReader) -> nx.DiGraph:
     Raises
     ------
     ValueError
-        If `reader` reads another version.
+        If `reader` has another version of WordNet, or is incomplete.
     """
     if reader.get_version() != "3.0":
         raise ValueError(
@@ -86,24 +88,36 @@ def from_nltk(reader: WordNetCorpusReader) -> nx.DiGraph:
     for synset in reader.all_synsets("n"):
         words = tuple(word.replace("_", " ") for word in synset.lemma_names())
         graph.add_node(_id(synset), name=words[0], words=words)
-        # "Rome is a city" is an instance, "a city is a place" is not: for a distance both are one step up.
+        # WordNet distinguishes instances (Rome is a city) from kinds (a city is a place); here both are hypernyms.
         hypernyms = synset.hypernyms() + synset.instance_hypernyms()
         graph.add_edges_from((_id(synset), _id(hypernym)) for hypernym in hypernyms)
-    _require_whole(graph, "reader does not have all of WordNet's nouns: download or install it again")
+    _require_complete(graph, "reader does not have all of WordNet's nouns: download or install it again")
     return graph
 
 
 def is_a(graph: nx.DiGraph, a: str, ancestor: str) -> bool:
-    """Whether `a` is a kind of `ancestor`, at any remove; each synset is a kind of itself."""
+    """Whether `ancestor` is `a` itself, one of its hypernyms, one of theirs, and so on."""
     _require(graph, ancestor)
     return ancestor in _steps_up(graph, a)
 
 
-def depth(graph: nx.DiGraph, a: str) -> int:
-    """Number of edges on the longest way from `a` up to the root.
+def family(graph: nx.DiGraph, synset: str | None, without_synset: str = "other") -> str:
+    """``"animal"``, ``"artifact"`` or ``"other"``: the first of `FAMILIES` to which a synset belongs.
 
-    The longest, because then whatever is below a synset is also deeper. By the shortest way a person has the depth
-    3, an organism 5, although each person is an organism.
+    Parameters
+    ----------
+    synset : id of a synset; None, for a category that has none, gives `without_synset`.
+    """
+    if synset is None:
+        return without_synset
+    return next((name for name, top in FAMILIES.items() if is_a(graph, synset, top)), "other")
+
+
+def depth(graph: nx.DiGraph, a: str) -> int:
+    """Number of edges on the longest path from `a` up to the root.
+
+    The longest path makes every synset deeper than its hypernyms. By the shortest path a person would have the depth 3
+    and an organism the depth 5, although a person is an organism.
     """
     return _depths(graph, _steps_up(graph, a))[a]
 
@@ -132,10 +146,10 @@ def path_distances(graph: nx.DiGraph, ids: Sequence[str]) -> np.ndarray:
 
 
 def lowest_common_hypernym(graph: nx.DiGraph, a: str, b: str) -> str:
-    """The most specific synset that `a` and `b` both are: of those above both, the deepest (see `depth`).
+    """The deepest synset (see `depth`) of which `a` and `b` are both a kind (see `is_a`).
 
-    It is `a` itself if `b` is a kind of `a`. Of equally deep ones it is the one with the fewest steps to `a` and
-    `b`, then the one with the smallest id.
+    It is `a` itself if `b` is a kind of `a`. Of equally deep synsets it is the one with the fewest steps to `a` and
+    `b`, and then the one with the smallest id.
     """
     up_a, up_b = _steps_up(graph, a), _steps_up(graph, b)
     depths = _depths(graph, _common(up_a, up_b))
@@ -143,10 +157,10 @@ def lowest_common_hypernym(graph: nx.DiGraph, a: str, b: str) -> str:
 
 
 def hypernym_distances(graph: nx.DiGraph, ids: Sequence[str]) -> np.ndarray:
-    """How far up each pair of the m `ids` meets: an (m, m) float array, symmetric, 0 for the same synset.
+    """Height at which each pair of the m `ids` is joined: an (m, m) float array, symmetric, 0 for the same synset.
 
-    The depth of the deepest of `ids`, less the depth of the pair's `lowest_common_hypernym` (see `depth`). As in a
-    dendrogram, what counts is where two branches join, not how long each is below.
+    The height is the largest depth among `ids` minus the depth of the pair's `lowest_common_hypernym` (see `depth`).
+    As for cophenetic distances, only the place where two branches join counts, not their length below it.
     """
     ups = {a: _steps_up(graph, a) for a in ids}
     depths = _depths(graph, set().union(*ups.values()))
@@ -157,10 +171,10 @@ def hypernym_distances(graph: nx.DiGraph, ids: Sequence[str]) -> np.ndarray:
 
 
 def wu_palmer(graph: nx.DiGraph, a: str, b: str) -> float:
-    """Similarity of two synsets: 1 for the same one, near 0 where only the root is common.
+    """Similarity of two synsets: 1 for the same one, close to 0 if they have only the root in common.
 
-    2 d / (s_a + s_b + 2 d), where d is the number of synsets on the longest way from the `lowest_common_hypernym`
-    to the root, both included, and s_a, s_b are the steps from there down to `a` and `b`.
+    It is 2 d / (s_a + s_b + 2 d), where d is the number of synsets on the longest path from the
+    `lowest_common_hypernym` to the root, both included, and s_a and s_b are the steps from it down to `a` and `b`.
 
     Source: Wu and Palmer (1994), "Verb semantics and lexical selection".
     """
@@ -170,22 +184,22 @@ def wu_palmer(graph: nx.DiGraph, a: str, b: str) -> float:
 
 
 def hypernym_tree(graph: nx.DiGraph, ids: Iterable[str]) -> nx.DiGraph:
-    """The tree that joins the given synsets, with the synsets left out at which nothing branches.
+    """The tree that joins the given synsets; its inner nodes are the synsets where branches meet.
 
-    Each synset keeps one hypernym, the deepest (see `depth`), or of equally deep ones that with the smallest id.
-    What remains are `ids` and the places where they meet. Not each of `ids` is a leaf: a chair stays above
-    a Windsor chair. An id given twice is one node.
+    Each synset keeps one hypernym, the deepest (see `depth`), or of equally deep ones the one with the smallest id. Of
+    the rest of `graph` only the nodes with at least two children remain. One of `ids` need not be a leaf: chair is
+    above Windsor chair. Repeated ids count once.
 
     Returns
     -------
     networkx.DiGraph
-        An edge goes from a synset up to its parent, as in `graph`. Attributes of a node: those in `graph`, its
-        `depth` there, and `given`, whether it is one of `ids`.
+        Each edge goes from a synset up to its parent. The attributes of a node are those in `graph`, its `depth` in
+        `graph`, and `given`, whether it is one of `ids`.
 
     Raises
     ------
     ValueError
-        If `ids` is empty.
+        If `ids` is empty, or not all of them have the same root.
     KeyError
         If one of them is not in `graph`.
     """
@@ -201,7 +215,7 @@ def hypernym_tree(graph: nx.DiGraph, ids: Iterable[str]) -> nx.DiGraph:
             tree.add_edge(node, parent)
             node = parent
     if (roots := [node for node in tree if not tree.out_degree(node)]) != roots[:1]:
-        raise ValueError(f"ids meet nowhere: they hang from the separate roots {sorted(roots)}")
+        raise ValueError(f"ids have no common hypernym: they are below the separate roots {sorted(roots)}")
     for node in sorted(tree, key=lambda node: (depths[node], node)):
         children = list(tree.predecessors(node))
         if node not in given and len(children) == 1:
@@ -230,8 +244,8 @@ def _require(graph: nx.DiGraph, a: str) -> None:
         )
 
 
-def _require_whole(graph: nx.DiGraph, message: str) -> None:
-    """An edge to a synset that was never described leaves a node without a name; a cycle has no depth."""
+def _require_complete(graph: nx.DiGraph, message: str) -> None:
+    # An edge to a synset without a line of its own makes a node without a name.
     if not graph or any("name" not in data for _, data in graph.nodes(data=True)):
         raise ValueError(message)
     if not nx.is_directed_acyclic_graph(graph):
@@ -239,7 +253,7 @@ def _require_whole(graph: nx.DiGraph, message: str) -> None:
 
 
 def _steps_up(graph: nx.DiGraph, a: str) -> dict[str, int]:
-    """All that `a` is, itself first, with the number of edges of the shortest way up."""
+    """`a` and all synsets above it, with the number of edges of the shortest path up."""
     _require(graph, a)
     return nx.single_source_shortest_path_length(graph, a)
 
@@ -251,7 +265,7 @@ def _common(up_a: dict[str, int], up_b: dict[str, int]) -> set[str]:
 
 
 def _depths(graph: nx.DiGraph, nodes: Iterable[str]) -> dict[str, int]:
-    """`depth` of each of `nodes`, which must include all hypernyms of each."""
+    """`depth` of each of `nodes`, which must include all synsets above them."""
     depths: dict[str, int] = {}
     for node in reversed(list(nx.topological_sort(graph.subgraph(nodes)))):
         depths[node] = 1 + max((depths[hypernym] for hypernym in graph.successors(node)), default=-1)

@@ -161,7 +161,7 @@ def test_landscapes(case):
     graph = knn_graph(x, 20)
     z = {"many": 0, "one peak": 9}.get(case, 1.65)
     found = find_peaks(graph, knn_density(graph, 2, 20), z, halo=case == "halo")
-    ax = plots.landscape(x, found)
+    ax = plots.topography_map(x, found)
     drawn = np.concatenate([dots.get_offsets() for dots in ax.collections])
     assert len(drawn) == 400  # halo and clusters, each point once
     (tops,) = [line for line in ax.lines if line.get_marker() == "^"]

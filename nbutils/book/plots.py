@@ -109,7 +109,7 @@ def matrix(values: np.ndarray, names: Sequence[str], label: str, ax: Axes | None
     return ax
 
 
-def landscape(x: np.ndarray, topography: Topography, ax: Axes | None = None) -> Axes:
+def topography_map(x: np.ndarray, topography: Topography, ax: Axes | None = None) -> Axes:
     """Points in the plane coloured by the peak they climb to, with peaks (triangles), saddles (crosses) and ridges.
 
     x is (n, 2).
@@ -186,9 +186,9 @@ def facing_trees(
 def null_histogram(null: np.ndarray, observed: float, xlabel: str, ax: Axes | None = None) -> Axes:
     """What chance gives, as a histogram, and what was observed, as a line."""
     ax = ax or plt.subplots()[1]
-    ax.hist(null, bins=50, color=GREY, label="random renamings")
+    ax.hist(null, bins=50, color=GREY, label="permutations")
     ax.axvline(observed, color=COLOURS[1], label="observed")
-    ax.set(xlabel=xlabel, ylabel="renamings")
+    ax.set(xlabel=xlabel, ylabel="permutations")
     ax.legend()
     return ax
 
