@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from nltk.corpus.reader.wordnet import Synset
 
 FILE = DATA / "wordnet.tsv"
-FAMILIES = {"animal": "n00015388", "artifact": "n00021939"}  # the macro classes of Doimo et al. (2020)
 
 
 def load(path: str | os.PathLike = FILE) -> nx.DiGraph:
@@ -99,18 +98,6 @@ def is_a(graph: nx.DiGraph, a: str, ancestor: str) -> bool:
     """Whether `ancestor` is `a` itself, one of its hypernyms, one of theirs, and so on."""
     _require(graph, ancestor)
     return ancestor in _steps_up(graph, a)
-
-
-def family(graph: nx.DiGraph, synset: str | None, without_synset: str = "other") -> str:
-    """``"animal"``, ``"artifact"`` or ``"other"``: the first of `FAMILIES` to which a synset belongs.
-
-    Parameters
-    ----------
-    synset : id of a synset; None, for a category that has none, gives `without_synset`.
-    """
-    if synset is None:
-        return without_synset
-    return next((name for name, top in FAMILIES.items() if is_a(graph, synset, top)), "other")
 
 
 def depth(graph: nx.DiGraph, a: str) -> int:

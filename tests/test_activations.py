@@ -258,6 +258,7 @@ class Counting(torch.utils.data.Dataset):
         return pictures()[i]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_killed_and_resumed(tmp_path):
     killed = subprocess.run(
@@ -507,6 +508,7 @@ class Lazy(torch.utils.data.Dataset):
         return torch.full((3, 64, 64), i / self.n)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 def test_memory_does_not_grow_with_the_images(tmp_path):
     n, image = 1500, 3 * 64 * 64 * 4

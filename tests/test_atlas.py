@@ -377,6 +377,7 @@ def extract_in_small_batches(monkeypatch=None):
         atlas.extract = small
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 @pytest.mark.parametrize("when, graphs_left", [("images", 4), ("graphs", 2)])
 def test_killed_and_resumed(tmp_path, images, monkeypatch, when, graphs_left):

@@ -35,6 +35,7 @@ def run(tmp_path, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_help():
     done = subprocess.run([sys.executable, "-m", "nbutils.atlas", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("usage: python -m nbutils.atlas")
@@ -44,6 +45,7 @@ def test_help():
         assert option in done.stdout
 
 
+@pytest.mark.slow
 def test_end_to_end(run, tmp_path):
     (tmp_path / "table.csv").write_text("category,synset\nred,n04962784\ngreen,\n")
     arguments = "--exclude blue --layers|stage 7.1|stem|logits|--mean-layers|stage 5.3|--mantissa-bits 12|--synsets"

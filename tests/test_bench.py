@@ -17,6 +17,7 @@ from nbutils import neighbors
 proc = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 
 
+@pytest.mark.slow
 @proc
 @pytest.mark.parametrize(
     "task",

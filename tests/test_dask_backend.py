@@ -22,6 +22,9 @@ from nbutils.neighbors import as_rows, knn_graph
 dask = pytest.importorskip("distributed")
 
 
+pytestmark = pytest.mark.slow  # worker processes take seconds to start
+
+
 @pytest.fixture(scope="module")
 def client():
     with (

@@ -44,6 +44,7 @@ def first_runs(model: nn.Module, layers: dict[str, str], batch: torch.Tensor) ->
 # --- EfficientNet-Lite0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, expected",
     [

@@ -439,6 +439,7 @@ print(peak - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 @pytest.mark.parametrize("n, d, duplicates", [(2000, 4000, 0), (400, 16384, 180)])
 def test_memory_stays_near_what_is_allowed(tmp_path, n, d, duplicates):

@@ -26,6 +26,7 @@ def test_the_atlas_needs_nothing(tmp_path):
         scales.choose("atlas", "resnet152")
 
 
+@pytest.mark.slow
 def test_the_drawn_scale(tmp_path):
     choice = scales.choose("drawn", folder=tmp_path)
     assert len(choice.images) == 3300 and choice.network.name == "small" and choice.images[0].shape == (3, 32, 32)

@@ -54,6 +54,7 @@ CLOUD = np.random.default_rng(1).standard_normal((2000, 6), dtype=np.float32)
 SIMPLEX = (np.eye(300) + 1e-5 * gaussian(300, 300)).astype(np.float32)  # all distances are nearly the same
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "noise, x, k", [(3e-8, SIMPLEX, 10), (3e-8, SIMPLEX, 299), (1e-5, CLOUD, 10), (1e-3, CLOUD, 10), (1e-2, CLOUD, 10)]
 )
@@ -153,6 +154,7 @@ def test_each_pair_of_blocks_is_multiplied_once(monkeypatch):
     assert n * n / 2 <= sum(done) < 0.6 * n * n
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2, 16])
 @pytest.mark.parametrize("memory", [1e6, 1e7, 1e9])
 @pytest.mark.parametrize("shape", [(90_000, 3), (90_000, 800_000), (300, 800_000), (10**6, 1)])

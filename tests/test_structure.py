@@ -119,7 +119,8 @@ def ours(names: set[str]) -> set[str]:
 
 def others(names: set[str]) -> set[str]:
     """The distributions among imported names that are neither ours nor of the standard library."""
-    first = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"nbutils"}
+    standard = {*sys.stdlib_module_names, "tomllib"}  # the last since Python 3.11
+    first = {name.split(".")[0] for name in names} - standard - {"nbutils"}
     return {DISTRIBUTIONS.get(name, name) for name in first}
 
 

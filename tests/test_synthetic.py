@@ -69,6 +69,7 @@ def test_random_control_is_of_the_same_photographs(atlas):
     assert control.meta["weights_sha256"] != atlas.meta["weights_sha256"]
 
 
+@pytest.mark.slow
 def test_shipped_network_is_the_installed_one(atlas):
     from nbutils.extraction import models
 

@@ -35,6 +35,7 @@ def new():
 # --- training
 
 
+@pytest.mark.slow
 def test_learns_in_a_few_steps(three):
     seen, new = three
     network = small_network(["elephant", "palm", "table"])
@@ -45,6 +46,7 @@ def test_learns_in_a_few_steps(three):
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) / 2
 
 
+@pytest.mark.slow
 def test_same_seed_same_weights(three):
     seen, _ = three
     models = [small_network("abc").model for _ in range(3)]
@@ -63,6 +65,7 @@ def test_training_leaves_the_random_numbers_of_others_alone(three):
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.slow
 def test_watch_sees_every_batch_in_evaluation_mode(three):
     seen, _ = three
     model, epochs = small_network("abc").model, []
@@ -147,6 +150,7 @@ def test_it_knows_new_pictures(new):
     assert accuracy[0] < 0.1 and accuracy[0] < accuracy[1] < accuracy[2] and accuracy[2] > 0.85
 
 
+@pytest.mark.slow
 def test_each_network_knows_what_it_was_taught(new):
     drawing = draw(load_things(), 1320, seed=0)  # the first of the pictures that all were trained on
     for run, (chosen, labels, names) in label_sets(drawing).items():
@@ -158,6 +162,7 @@ def test_each_network_knows_what_it_was_taught(new):
     assert (predict(load("families").model, new.tensors()) == family).mean() > 0.85
 
 
+@pytest.mark.slow
 def test_random_labels_are_known_by_heart_and_by_heart_only(new):
     drawing = draw(load_things(), training.PER_THING * len(load_things()), seed=0)
     chosen, labels, _ = label_sets(drawing)["random"]
@@ -194,6 +199,7 @@ def test_unknown_weights_are_named():
         load("things", 0.3)
 
 
+@pytest.mark.slow
 def test_the_command_trains_saves_and_describes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training, "WEIGHTS", tmp_path / "weights.json")
     monkeypatch.setattr(training, "PER_THING", 8)

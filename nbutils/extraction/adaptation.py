@@ -21,8 +21,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from .._data import DATA
-from .._device import best_device
+from .._data import data_folder
+from .._device import as_device
 from .._files import sha256, write_atomically, write_json
 from .._progress import progress_bar
 from ..wordnet import imagenet_ids
@@ -32,7 +32,7 @@ from .models import load as load_network
 from .photographs import ImageFolder, photographs
 
 NETWORK = "efficientnet_lite0_128"
-DESCRIPTION = DATA / "tiny-imagenet" / "adapted.json"
+ATLAS = "tiny-imagenet"
 EPOCHS, RATE, BATCH = 2, 0.02, 64
 CHECKPOINT = 100  # batches between two checkpoints
 
@@ -45,10 +45,11 @@ def load() -> Network:
     ValueError
         If its weights are missing, or are not those that ``adapted.json`` describes.
     """
-    described = json.loads(DESCRIPTION.read_text())
-    path = DESCRIPTION.with_name(described["file"])
+    folder = data_folder(ATLAS)
+    described = json.loads((folder / "adapted.json").read_text())
+    path = folder / described["file"]
     if not path.exists() or sha256(path) != described["sha256"]:
-        raise ValueError(f"{path} is missing, or not the file that {DESCRIPTION.name} describes: fetch it again")
+        raise ValueError(f"{path} is missing, or not the file that adapted.json describes: fetch it again")
     network = load_network(NETWORK, str(path))
     return replace(network, weights="ImageNet, adapted to Tiny ImageNet")
 
@@ -101,7 +102,7 @@ def adapt(
     """
     if len(rows) < BATCH:
         raise ValueError(f"rows has {len(rows)} entries, less than one batch of {BATCH}: give more images")
-    device = torch.device(device) if device is not None else best_device()
+    device = as_device(device)
     model.to(device, memory_format=torch.channels_last)
     per_epoch = len(rows) // BATCH
     total = epochs * per_epoch
@@ -154,7 +155,7 @@ def accuracy(
     ----------
     among : numbers of the logits that count, by default all.
     """
-    device = torch.device(device) if device is not None else best_device()
+    device = as_device(device)
     model.to(device, memory_format=torch.channels_last).eval()
     right = 0
     plain = Batchable(images, classes, rows, np.zeros(len(rows), bool))
