@@ -26,6 +26,7 @@ from nltk.corpus import wordnet
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from timm.data import ImageNetInfo
 
+from nbutils._files import write_text
 from nbutils.smallworld.things import load_things
 from nbutils.wordnet import from_nltk
 
@@ -112,9 +113,7 @@ def main() -> None:
     parser.add_argument("--dict", help="folder with WordNet's own files (default: the WordNet of NLTK)")
     with open_wordnet(parser.parse_args().dict) as reader:
         text = table(from_nltk(reader))
-    unfinished = DATA / "wordnet.tsv.part"
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(unfinished, DATA / "wordnet.tsv")
+    write_text(DATA / "wordnet.tsv", text)
     print(f"wrote {text.count(chr(10)) - HEADER.count(chr(10)) - 1} synsets to data/wordnet.tsv")
 
 

@@ -197,7 +197,7 @@ def test_what_is_not_so_fails_the_build(cell, builds, says, root, tmp_path):
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
         cells=[
             nbformat.v4.new_markdown_cell("# A page"),
-            nbformat.v4.new_code_cell(f"from nbutils.claims import claim\n{cell}"),
+            nbformat.v4.new_code_cell(f"from nbutils.book.claims import claim\n{cell}"),
         ],
     )
     nbformat.write(notebook, tmp_path / "index.ipynb")
