@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +20,13 @@ from ._device import as_device, full_precision
 from ._files import write_json
 from ._progress import progress_bar
 from ._search import Blocks, most_rows, nearest_of_rows, refine
-from .extraction.activations import Remaining, forwarding, planned
+from .extraction.activations import finished, planned
+from .extraction.inputs import Remaining, collate
+from .extraction.recording import Selection
 from .extraction.reduction import Reduction
-from .extraction.store import MANIFEST, ActivationStore, open_rows
+from .extraction.request import Request, forwarding
+from .extraction.store import MANIFEST, ActivationStore
+from .extraction.writing import full_disk_named, locked, write_rows
 from .graph import NeighborGraph
 from .neighbors import as_rows, checked_neighbors
 
@@ -147,16 +150,6 @@ def file_of(x: object) -> Path:
 # --- activations
 
 
-@dataclass(frozen=True)
-class Job:
-    """What is sent to each worker once. An instance of this class is pickled; Dask would take a bare network apart."""
-
-    model: nn.Module
-    images: Sequence
-    layers: Mapping[str, str]
-    reduce: Reduction | Mapping[str, Reduction] = None
-
-
 def extract(
     client: Client,
     model: nn.Module,
@@ -169,6 +162,7 @@ def extract(
     device: torch.device | str | None = None,
     autocast: str | None = None,
     reduce: Reduction | Mapping[str, Reduction] = None,
+    select: Mapping[str, Selection] | None = None,
 ) -> ActivationStore:
     """`extraction.activations.extract` on the workers of a Dask client, each of which works on blocks of the images.
 
@@ -182,45 +176,46 @@ def extract(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError, OSError
         As `extraction.activations.extract`.
     """
-    out = Path(out)
-    with planned(model, images, layers, out, dtype, device, autocast, reduce) as (_, plan, done, shape):
-        pass
-    blocks = rows_of(plan["n"], client, most=32 * batch_size, multiple=batch_size, begin=done)
-    # A copy on each worker, so that none is lost as long as one worker is left.
-    [job] = client.scatter([Job(model.cpu(), images, dict(layers), reduce)], broadcast=True, hash=False)
-    stops = {block.start: block.stop for block in blocks}
-    finished = set()
-    with progress_bar(total=plan["n"], initial=done, desc="activations", unit="image") as progress:
-        for block, _ in spread(client, extract_rows, blocks, job, str(out.absolute()), plan, batch_size, shape, device):
-            finished.add(block.start)
-            while done in finished:
-                done = stops[done]
-            # After an interruption blocks beyond the first unfinished one are computed again.
-            write_json(out / MANIFEST, {**plan, "done": done})
-            progress.update(block.stop - block.start)
-    return ActivationStore(out)
+    request, out = Request(model, images, dict(layers), dtype, autocast, reduce, dict(select or {})), Path(out)
+    with locked(out):
+        plan, done, expected = planned(request, out, as_device(device))
+        model.cpu()
+        blocks = rows_of(plan["n"], client, most=32 * batch_size, multiple=batch_size, begin=done)
+        # A copy on each worker, so that none is lost as long as one worker is left. An instance of a class is pickled;
+        # Dask would take a bare network apart.
+        [sent] = client.scatter([request], broadcast=True, hash=False)
+        arguments = (sent, str(out.absolute()), plan, batch_size, expected, device)
+        stops = {block.start: block.stop for block in blocks}
+        complete = set()
+        with (
+            progress_bar(total=plan["n"], initial=done, desc="activations", unit="image") as progress,
+            full_disk_named(out, plan, done),
+        ):
+            for block, _ in spread(client, extract_rows, blocks, *arguments):
+                complete.add(block.start)
+                while done in complete:
+                    done = stops[done]
+                # After an interruption blocks beyond the first unfinished one are computed again.
+                write_json(out / MANIFEST, {**plan, "done": done})
+                progress.update(block.stop - block.start)
+    return finished(out)
 
 
 def extract_rows(
     block: slice,
-    job: Job,
+    request: Request,
     out: str,
     plan: dict,
     batch_size: int,
-    shape: torch.Size,
+    expected: dict,
     device: torch.device | str | None,
 ) -> None:
     """Runs on a worker: writes the activations of a block of images into their rows of the files."""
-    arrays = {name: open_rows(Path(out), plan, name, writable=True) for name in job.layers}
-    remaining = Remaining(job.images, 0, shape)
-    options = (plan["dtype"], as_device(device), plan["autocast"], job.reduce)
-    with HOOKS, forwarding(job.model, job.layers, *options) as (forward, _):
+    images = Remaining(request.images, 0, expected)
+    with HOOKS, forwarding(request, as_device(device)) as forward:
         for start in range(block.start, block.stop, batch_size):
-            stop = min(start + batch_size, block.stop)
-            for name, rows in forward(torch.stack([remaining[i] for i in range(start, stop)])).items():
-                arrays[name][start:stop] = rows
-    for array in arrays.values():
-        array.flush()
+            batch = collate([images[i] for i in range(start, min(start + batch_size, block.stop))])
+            write_rows(Path(out), plan, forward(batch), start)

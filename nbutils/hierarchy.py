@@ -18,9 +18,9 @@ METHODS = ("single", "average", "weighted")
 def peak_distances(topography: Topography) -> np.ndarray:
     """(c, c) distances between peaks: the log density of the highest peak minus that of the saddle between the two.
 
-    Two peaks that do not touch have no saddle of their own. Theirs is the minimax distance: of all paths over other
-    peaks, the one with the highest lowest saddle, and that saddle. If there is no path, the log density of the least
-    dense point takes the place of the saddle.
+    Two peaks that do not touch have no saddle of their own. They get the minimax distance: of all paths over other
+    peaks take the one whose lowest saddle is highest, and use that saddle. If there is no path, the log density of the
+    least dense point is used instead.
 
     Source: Doimo et al. (2020), who define the distance for peaks that touch and say nothing of the others. Their
     released code gives all pairs that do not touch one constant saddle below the lowest log density, so all these pairs

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from nbutils.extraction import activations
 from nbutils.extraction.activations import ActivationStore, extract, recording
+from nbutils.extraction.inputs import Remaining, layout
 from nbutils.extraction.store import MANIFEST
 
 LAYERS = {"input": "", "convolution": "0", "stage 1": "2", "pool": "4", "logits": "6"}
@@ -129,11 +133,7 @@ def test_workers(tmp_path):
 
 def test_what_is_sent_to_workers_can_be_sent():
     # Where a worker is a fresh process, as on a Mac, a function made inside another one cannot be sent to it.
-    import pickle
-
-    from nbutils.extraction.activations import Remaining
-
-    images = pickle.loads(pickle.dumps(Remaining(pictures(), 2, pictures()[0].shape)))
+    images = pickle.loads(pickle.dumps(Remaining(pictures(), 2, layout(pictures()[0]))))
     assert len(images) == 9 and torch.equal(images[0], pictures()[2])
 
 
@@ -178,8 +178,6 @@ def test_the_next_batch_is_loaded_during_the_forward_pass(tmp_path):
 
 
 def test_an_error_in_writing_is_not_lost(tmp_path, monkeypatch):
-    from nbutils.extraction import activations
-
     write = activations.write_json
 
     def full(path, manifest):
@@ -203,7 +201,7 @@ def hooks(model: nn.Module) -> int:
 def test_hooks_are_removed_also_after_an_error(tmp_path):
     model = network()
     with pytest.raises(RuntimeError), recording(model, LAYERS):
-        assert hooks(model) == len(LAYERS)
+        assert hooks(model) == len(LAYERS) + 2
         model(torch.zeros(1, 4, 10, 8))
     assert hooks(model) == 0
     with pytest.raises(ValueError), recording(model, {"good": "0", "bad": "99"}):
@@ -284,34 +282,33 @@ def test_killed_and_resumed(tmp_path):
 
 
 def interrupted(path, after: int) -> None:
-    """A store left behind by an interruption before image `after`, 4 in a batch."""
+    """A store left behind by an interruption when `after` images are done, 4 in a batch."""
+    write = activations.write_json
 
-    class Stopping(Counting):
-        def __getitem__(self, i):
-            if i == after:
-                raise KeyboardInterrupt
-            return super().__getitem__(i)
+    def interrupt(file, manifest):
+        write(file, manifest)
+        if manifest["done"] == after:
+            raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        extract(network(), Stopping(), LAYERS, path, batch_size=4, device="cpu")
+    with mock.patch.object(activations, "write_json", interrupt), pytest.raises(KeyboardInterrupt):
+        extract(network(), pictures(), LAYERS, path, batch_size=4, device="cpu")
+    assert json.loads((path / MANIFEST).read_text())["done"] == after
 
 
 def test_interrupted_between_arrays_and_manifest(tmp_path, monkeypatch):
-    from nbutils.extraction import activations
-
     write, calls = activations.write_json, []
 
-    def stop_at_the_third(path, manifest):
+    def stop_at_the_second(path, manifest):
         calls.append(manifest["done"])
-        if len(calls) == 3:
+        if len(calls) == 2:
             raise KeyboardInterrupt
         write(path, manifest)
 
-    monkeypatch.setattr(activations, "write_json", stop_at_the_third)
+    monkeypatch.setattr(activations, "write_json", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         extract(network(), pictures(), LAYERS, tmp_path / "a", batch_size=4, device="cpu")
     monkeypatch.undo()
-    assert calls == [0, 4, 8] and json.loads((tmp_path / "a" / MANIFEST).read_text())["done"] == 4
+    assert calls == [4, 8] and json.loads((tmp_path / "a" / MANIFEST).read_text())["done"] == 4
     resumed = extract(network(), pictures(), LAYERS, tmp_path / "a", batch_size=4, device="cpu")
     whole = extract(network(), pictures(), LAYERS, tmp_path / "b", batch_size=4, device="cpu")
     for name in LAYERS:
@@ -325,7 +322,7 @@ def test_interrupted_before_the_first_manifest(tmp_path):
 
 
 def test_a_finished_store_is_not_made_again(tmp_path):
-    extract(network(), pictures(), LAYERS, tmp_path, device="cpu")
+    extract(network(), Counting(), LAYERS, tmp_path, device="cpu")
     before = {file: (tmp_path / file).stat().st_mtime_ns for file in os.listdir(tmp_path)}
     images = Counting()
     time.sleep(0.01)
@@ -338,15 +335,35 @@ def test_a_finished_store_is_not_made_again(tmp_path):
 @pytest.mark.parametrize(
     "change, words",
     [
-        (lambda a: a["model"][6].bias.data.add_(1), "model"),
-        (lambda a: a.update(images=a["images"] + 1), "first_image"),
-        (lambda a: a.update(images=a["images"][:10]), "n"),
-        (lambda a: a.update(dtype="float32"), "dtype"),
-        (lambda a: a.update(layers={**LAYERS, "more": "1"}), "layers"),
-        (lambda a: a.update(layers={**LAYERS, "pool": "3"}), "layers"),
-        (lambda a: a.update(images=pictures().transpose(2, 3)), "first_image"),
+        (lambda a: a["model"][6].bias.data.add_(1), "model .other weights"),
+        (lambda a: a.update(images=a["images"] + 1), "images .number 0 has changed"),
+        (lambda a: a["images"][3].add_(1), "images .number 3 has changed"),
+        (lambda a: a.update(images=a["images"].flip(3)), "images .number 0 has changed"),
+        (lambda a: a.update(images=a["images"][:3]), r"n .was 11, now 3., another images .number 3 was there, now mis"),
+        (lambda a: a.update(dtype="float32"), "dtype .was 'float16', now 'float32'"),
+        (lambda a: a.update(layers={**LAYERS, "more": "1"}), "layers .without 'more'"),
+        (lambda a: a.update(layers={"pool": "4"}), "layers .with 'input', with"),
+        (lambda a: a.update(layers={**LAYERS, "pool": "3"}), "layers .'pool' with module='4', now '3'"),
+        (lambda a: a.update(images=pictures().transpose(2, 3)), "images .number 0 has changed"),
+        (lambda a: a.update(autocast="bfloat16"), "autocast .was None, now 'bfloat16'"),
+        (lambda a: a.update(reduce={"stage 1": torch.relu}), "layers .'stage 1' with reduce=None, now"),
+        (lambda a: a["model"].__setitem__(3, nn.GELU()), "structure of the model"),
     ],
-    ids=["weights", "images", "fewer images", "dtype", "more layers", "another module", "another shape"],
+    ids=[
+        "weights",
+        "images",
+        "one image",
+        "mirrored images",
+        "fewer images",
+        "dtype",
+        "more layers",
+        "fewer layers",
+        "another module",
+        "another shape",
+        "autocast",
+        "reduction",
+        "structure",
+    ],
 )
 def test_another_extraction_in_the_same_folder_is_refused(tmp_path, change, words, after):
     if after:
@@ -356,7 +373,7 @@ def test_another_extraction_in_the_same_folder_is_refused(tmp_path, change, word
     before = {file: (tmp_path / file).read_bytes() for file in os.listdir(tmp_path)}
     arguments = {"model": network(), "images": pictures(), "layers": LAYERS, "dtype": "float16"}
     change(arguments)
-    with pytest.raises(ValueError, match=rf"out=.* made with another .*\b{words}\b.*; choose another folder or delete"):
+    with pytest.raises(ValueError, match=rf"out=.* made with another .*\b{words}.*; choose another folder or delete"):
         extract(out=tmp_path, device="cpu", **arguments)
     assert {file: (tmp_path / file).read_bytes() for file in os.listdir(tmp_path)} == before
 
@@ -405,9 +422,10 @@ def test_no_store(tmp_path):
 def test_overflow_names_the_layer_and_the_remedy(tmp_path):
     model = nn.Sequential(nn.Identity(), nn.Conv2d(3, 2, 1))
     model[1].weight.data.fill_(1e5)
+    x = torch.ones(2, 3, 4, 4) * torch.tensor([1, 2]).view(2, 1, 1, 1)
     with pytest.raises(ValueError, match=r"layer 'big' .* in float16: use dtype='float32'"):
-        extract(model, torch.ones(2, 3, 4, 4), {"fine": "0", "big": "1"}, tmp_path / "16", device="cpu")
-    store = extract(model, torch.ones(2, 3, 4, 4), {"big": "1"}, tmp_path / "32", dtype="float32", device="cpu")
+        extract(model, x, {"fine": "0", "big": "1"}, tmp_path / "16", device="cpu")
+    store = extract(model, x, {"big": "1"}, tmp_path / "32", dtype="float32", device="cpu")
     assert store["big"][0, 0] > 2.9e5
 
 
@@ -452,7 +470,11 @@ class Odd(nn.Module):
 @pytest.mark.parametrize(
     "layer, error, words",
     [
-        ("attention", TypeError, "layer 'here' outputs a tuple, not a tensor: choose a module inside it"),
+        (
+            "attention",
+            TypeError,
+            r"'here' outputs a tuple \(0: tensor \(16, 1, 4\), 1: tensor .*, not a tensor: choose a part with select",
+        ),
         ("tokens_first", ValueError, r"layer 'here' outputs the shape \(16, 1, 4\) for 1 images: choose a module"),
         ("mean", ValueError, r"layer 'here' outputs the shape \(\) for 1 images"),
         ("never", ValueError, "layer 'here' does not run"),
@@ -471,7 +493,7 @@ def test_layers_that_would_share_a_file(tmp_path):
 
 def test_layer_names_stay_inside_the_folder(tmp_path):
     store = extract(network(), pictures(), {"../a/b: c": "0", "é*?": "6"}, tmp_path / "out", device="cpu")
-    assert os.listdir(tmp_path) == ["out"] and len(os.listdir(tmp_path / "out")) == 3
+    assert os.listdir(tmp_path) == ["out"] and len(os.listdir(tmp_path / "out")) == 4
     assert list(ActivationStore(tmp_path / "out")) == ["../a/b: c", "é*?"] == list(store)
 
 

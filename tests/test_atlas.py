@@ -125,7 +125,7 @@ def test_another_network_in_the_same_folder_is_refused(tmp_path, images):
     atlas.build(network(), images, tmp_path / "mine", k=4, device="cpu")
     before, other = contents(tmp_path / "mine"), network()
     other.model[4].bias.data += 1
-    with pytest.raises(ValueError, match="made with another model; choose another folder or delete this one"):
+    with pytest.raises(ValueError, match=r"made with another model \(other weights\); choose another folder or delete"):
         atlas.build(other, images, tmp_path / "mine", k=4, device="cpu")
     assert contents(tmp_path / "mine") == before
 
@@ -241,7 +241,7 @@ def test_other_images_never_get_the_graphs_of_these(tmp_path):
     assert len(first) == len(second) and first.files[0] == second.files[0]
     atlas.build(network(), first, tmp_path / "mine", k=4)
     before = contents(tmp_path / "mine")
-    with pytest.raises(ValueError, match="made with another files; choose another folder or delete this one"):
+    with pytest.raises(ValueError, match=r"another images \(number 5 was red/00\.png, now green/00\.png\); choose"):
         atlas.build(network(), second, tmp_path / "mine", k=4)
     assert contents(tmp_path / "mine") == before
 
@@ -451,10 +451,11 @@ def test_estimate_knows_the_bytes_and_scales_the_time(tmp_path, images, monkeypa
         network(), slow, layers=["stage 1", "logits"], k=4, batches=1, device="cpu", out=tmp_path
     )
     assert (found.images, found.layers, found.device) == (600, 2, "CPU")
-    # One batch to warm up, one that is timed, the first image of each; and the first of all, for the size of a batch.
-    assert len(loaded) == 2 * (256 + 1) + 1
+    # One batch to warm up, one that is timed, three images of each that are looked at before; and the first of all, for
+    # the size of a batch.
+    assert len(loaded) == 2 * (256 + 3) + 1
     assert found.activations_bytes == 2 * 600 * (4 * 8 * 8 + 5) and found.atlas_bytes == 8 * 600 * 4 * 2
-    assert found.activations_seconds == (256 + 1) * 600 / 256 and found.graphs_seconds == 0
+    assert found.activations_seconds == (256 + 3) * 600 / 256 and found.graphs_seconds == 0
     assert found.memory >= 1e9 and found.free > 0
     assert "600 images in 2 layers on CPU: about" in str(found) and "free" in str(found)
     lacking = dataclasses.replace(found, activations_bytes=found.free + int(3e9))

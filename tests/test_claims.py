@@ -99,7 +99,7 @@ def test_nothing_claimed_is_no_claim(shown):
 @pytest.mark.parametrize("value", [np.array([1.0, 2.0]), np.array([1.0]), np.array([]), torch.ones(3)])
 @pytest.mark.parametrize("conditions", [{"expect": 1}, {"expect": 1, "within": 0.5}, {"at_least": 0}])
 def test_an_array_is_not_one_value(shown, value, conditions):
-    # Some true and some false: whoever claims that must say whether all or any are meant.
+    # A claim about an array must say whether it holds for all elements or for any.
     with pytest.raises(ValueError, match=r"\.all\(\)"):
         claim("All are one", value, **conditions)
     assert shown == []

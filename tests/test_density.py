@@ -117,6 +117,23 @@ def test_more_neighbours_than_the_graph_holds_are_refused(k):
         knn_density(knn_graph(np.random.default_rng(0).normal(size=(20, 2)), 5), 2, k)
 
 
+@pytest.mark.parametrize("k", [True, 3.0, np.float64(3), "3", None])
+def test_a_number_of_neighbours_that_is_no_integer_is_refused(k):
+    with pytest.raises(TypeError, match="k must be an integer"):
+        knn_density(knn_graph(np.random.default_rng(0).normal(size=(20, 2)), 5), 2, k)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64])
+def test_every_kind_of_integer_gives_the_same_density(kind):
+    graph = knn_graph(np.random.default_rng(0).normal(size=(20, 2)), 5)
+    expected = knn_density(graph, 2, 4)
+    for k in (kind(4), np.full(20, 4, kind)):
+        found = knn_density(graph, 2, k)
+        np.testing.assert_array_equal(found.log_density, expected.log_density)
+        np.testing.assert_array_equal(found.error, expected.error)
+        np.testing.assert_array_equal(found.k, expected.k)
+
+
 def test_only_the_first_k_neighbours_count():
     graph = knn_graph(np.random.default_rng(0).normal(size=(50, 2)), 20)
     short = NeighborGraph(graph.distances[:, :7], graph.indices[:, :7])
@@ -309,7 +326,7 @@ def test_k_star_is_large_where_the_density_is_flat_and_small_where_it_is_not():
 
 
 def test_false_peaks_on_a_flat_torus():
-    # Nothing is there to be found. Z compares a peak with its own saddle, both chosen as extremes among correlated
+    # There is no true peak. Z compares a peak with its own saddle, both chosen as extremes among correlated
     # values: it promises no rate, and none is derived here. Measured with 40 seeds, 1000 points, d = 2: more than one
     # peak at Z = 1 in 68 % (k = 30), 5 % (k*) and 38 % (PAk) of them, at 1.65 and 3 in none. On a circle, with many
     # more peaks among 2000 points, more than one at 1.65 in nearly all, at 3 in none.
@@ -339,14 +356,14 @@ def test_units_shift_pak_and_change_nothing_else(seed, power, d):
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6))
-def test_names_and_place_change_nothing(seed):
+def test_the_order_of_the_points_and_their_place_change_nothing(seed):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(80, 3))
     order = rng.permutation(80)
-    before, renamed = knn_graph(x, 40), knn_graph(x[order], 40)
-    np.testing.assert_array_equal(kstar(renamed, 3), kstar(before, 3)[order])
+    before, permuted = knn_graph(x, 40), knn_graph(x[order], 40)
+    np.testing.assert_array_equal(kstar(permuted, 3), kstar(before, 3)[order])
     first = pak(before, 3)
-    np.testing.assert_allclose(pak(renamed, 3).log_density, first.log_density[order], rtol=1e-10)
+    np.testing.assert_allclose(pak(permuted, 3).log_density, first.log_density[order], rtol=1e-10)
     # Turning and moving rounds differently, which can decide a test that is on the edge.
     turned = pak(knn_graph(x @ np.linalg.qr(rng.normal(size=(3, 3)))[0] + 1, 40), 3)
     same = turned.k == first.k

@@ -123,7 +123,7 @@ def test_duplicates_are_left_out_and_counted():
     assert estimate.value == pytest.approx(clean.value, abs=0.5 * clean.error)
 
 
-def test_whoever_sees_one_point_twice_is_left_out():
+def test_points_whose_two_neighbours_are_duplicates_are_left_out():
     # 0 and 1 are twins, 2 sees both at the same distance; 3 has two different neighbours equally far, and stays.
     distances = np.array([[0, 3], [0, 3], [3, 3], [2, 2], [1, 2]], dtype=np.float32)
     indices = np.array([[1, 2], [0, 2], [0, 1], [2, 4], [3, 2]])
@@ -342,7 +342,7 @@ def test_decimation_is_twonn_of_subsamples():
     x = manifold("sphere", 400, 2, random_state=0)
     found = decimate(x, [100, 400], repeats=3)
     whole = twonn(knn_graph(x, 2))
-    assert found.value[1] == pytest.approx(whole.value, rel=1e-9)  # all points, whatever the draw
+    assert found.value[1] == pytest.approx(whole.value, rel=1e-9)  # all points, whatever the subsample
     assert found.error[1] == pytest.approx(0, abs=1e-9)
     assert found.value[0] == pytest.approx(2, abs=3.5 * 1.4 * 2 / math.sqrt(90 * 3))
     # r_2 goes with n^(-1/2) in two dimensions.

@@ -1,4 +1,4 @@
-"""Trees of peaks: distances by hand and by brute force, linkage against SciPy, and a test that is honest by chance."""
+"""Trees of peaks: distances by hand and by brute force, linkage against SciPy, and the level of the Mantel test."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def test_peaks_that_touch_keep_their_own_saddle():
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), share=st.floats(0.1, 0.7))
 def test_peaks_that_do_not_touch_are_as_far_as_the_best_way(seed, share):
-    landscape = random_topography(seed, 6, share)
-    top = landscape.peak_log_density.max()
+    peaks = random_topography(seed, 6, share)
+    top = peaks.peak_log_density.max()
     graph = nx.Graph()
     graph.add_nodes_from(range(6))
-    for a, b in zip(*np.nonzero(~np.isnan(landscape.saddles)), strict=True):
-        graph.add_edge(int(a), int(b), drop=top - landscape.saddles[a, b])
-    distances = peak_distances(landscape)
+    for a, b in zip(*np.nonzero(~np.isnan(peaks.saddles)), strict=True):
+        graph.add_edge(int(a), int(b), drop=top - peaks.saddles[a, b])
+    distances = peak_distances(peaks)
     np.testing.assert_array_equal(distances, distances.T)
     for a in range(6):
         for b in range(a):
@@ -87,16 +87,16 @@ def test_peaks_that_do_not_touch_are_as_far_as_the_best_way(seed, share):
             else:
                 ways = nx.all_simple_edge_paths(graph, a, b)
                 expected = min(
-                    (max(graph.edges[step]["drop"] for step in way) for way in ways), default=top - landscape.floor
+                    (max(graph.edges[step]["drop"] for step in way) for way in ways), default=top - peaks.floor
                 )
             assert distances[a, b] == expected
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_trees_are_those_of_scipy(method):
-    landscape = random_topography(1)
-    tree = peak_linkage(landscape, method)
-    np.testing.assert_array_equal(tree, linkage(squareform(peak_distances(landscape)), method))
+    peaks = random_topography(1)
+    tree = peak_linkage(peaks, method)
+    np.testing.assert_array_equal(tree, linkage(squareform(peak_distances(peaks)), method))
     np.testing.assert_array_equal(cophenetic_distances(tree), squareform(cophenet(tree)))
     assert tree.shape == (7, 4)
 
@@ -105,18 +105,18 @@ def test_the_three_methods_by_hand():
     # {0, 1} join at 1, then 2 joins them, then 3; distances of 3 to 0, 1, 2 are 6, 8, 10.
     drops = np.array([[0, 1, 2, 6], [1, 0, 4, 8], [2, 4, 0, 10], [6, 8, 10, 0]], float)
     saddles = np.where(np.eye(4, dtype=bool), NONE, 20 - drops)
-    landscape = topography([20, 19.5, 19.2, 19.1], saddles)
+    peaks = topography([20, 19.5, 19.2, 19.1], saddles)
     for method, heights in {"single": [1, 2, 6], "average": [1, 3, 8], "weighted": [1, 3, 8.5]}.items():
-        np.testing.assert_allclose(peak_linkage(landscape, method)[:, 2], heights)
+        np.testing.assert_allclose(peak_linkage(peaks, method)[:, 2], heights)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_single_linkage_joins_where_the_sea_does(seed):
-    landscape = random_topography(seed)
-    reach = peak_distances(landscape)
+    peaks = random_topography(seed)
+    reach = peak_distances(peaks)
     # Minimax over all ways, touching peaks included: the longest step of the way in the minimum spanning tree.
     tree = nx.minimum_spanning_tree(nx.from_numpy_array(reach))
-    joined = cophenetic_distances(peak_linkage(landscape, "single"))
+    joined = cophenetic_distances(peak_linkage(peaks, "single"))
     for a in range(8):
         for b in range(a):
             way = nx.shortest_path(tree, a, b)
@@ -139,12 +139,12 @@ def from_drops(drops) -> Topography:
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), c=st.integers(3, 30), share=st.floats(0.1, 1))
 def test_the_map_is_kernel_pca(seed, c, share):
-    landscape = random_topography(seed, c, share)
-    drops = peak_distances(landscape)
+    peaks = random_topography(seed, c, share)
+    drops = peak_distances(peaks)
     kernel = np.exp(-2 * drops**2 / squareform(drops).mean() ** 2)
     oracle = KernelPCA(2, kernel="precomputed", eigen_solver="dense").fit(kernel)
     expected = oracle.fit_transform(kernel)
-    found = peak_map(landscape)
+    found = peak_map(peaks)
     assert found.shape == (c, 2)
     # Distances do not mind which way the axes point, even where their eigenvalues are equal; but a third eigenvalue
     # as large as the second leaves open which of the two is shown.
@@ -170,13 +170,13 @@ def test_maps_by_hand():
 
 
 def test_neither_the_unit_of_the_density_nor_the_order_of_the_peaks_moves_the_map():
-    landscape = random_topography(3)
-    found = peak_map(landscape)
+    peaks = random_topography(3)
+    found = peak_map(peaks)
     assert (np.take_along_axis(found, np.abs(found).argmax(0)[None], 0) > 0).all()
     order = np.random.default_rng(0).permutation(8)
-    renamed = topography(landscape.peak_log_density[order], landscape.saddles[np.ix_(order, order)], landscape.floor)
-    np.testing.assert_allclose(peak_map(renamed), found[order], atol=1e-12)
-    taller = topography(5 * landscape.peak_log_density, 5 * landscape.saddles, 5 * landscape.floor)
+    permuted = topography(peaks.peak_log_density[order], peaks.saddles[np.ix_(order, order)], peaks.floor)
+    np.testing.assert_allclose(peak_map(permuted), found[order], atol=1e-12)
+    taller = topography(5 * peaks.peak_log_density, 5 * peaks.saddles, 5 * peaks.floor)
     np.testing.assert_allclose(peak_map(taller), found, atol=1e-12)
 
 
@@ -205,8 +205,8 @@ def test_a_matrix_agrees_with_itself_and_nothing_by_chance():
     assert mantel(a, -a, permutations=199).pvalue == 1
 
 
-def test_a_renaming_that_changes_nothing_counts():
-    # Two pairs and two pairs: 8 of the 24 renamings give the same matrix. p must not fall below a third.
+def test_permutations_that_change_nothing_count():
+    # Two pairs: 8 of the 24 permutations give the same matrix, so p cannot be less than one third.
     a = np.full((4, 4), 2.0)
     a[[0, 1, 2, 3], [1, 0, 3, 2]] = 1
     np.fill_diagonal(a, 0)
@@ -218,10 +218,10 @@ def test_unrelated_trees_agree_as_often_as_chance_says():
         return cophenetic_distances(linkage(squareform(distances(seed, 12)), "average"))
 
     pairs = [(unrelated(2 * i), unrelated(2 * i + 1)) for i in range(300)]
-    p_values = [mantel(a, b, permutations=99, random_state=i).pvalue for i, (a, b) in enumerate(pairs)]
-    assert kstest(p_values, "uniform").pvalue > 0.01
-    assert np.mean(np.array(p_values) <= 0.05) < 0.08
-    # The p-value of an ordinary correlation, which takes all pairs for independent, cries out twice as often.
+    pvalues = [mantel(a, b, permutations=99, random_state=i).pvalue for i, (a, b) in enumerate(pairs)]
+    assert kstest(pvalues, "uniform").pvalue > 0.01
+    assert np.mean(np.array(pvalues) <= 0.05) < 0.08
+    # The p-value of an ordinary correlation treats the pairs as independent, and rejects twice as often.
     naive = [spearmanr(squareform(a), squareform(b), alternative="greater").pvalue for a, b in pairs]
     assert np.mean(np.array(naive) <= 0.05) > 0.1
 
@@ -243,6 +243,21 @@ def test_only_the_order_of_distances_counts():
     assert again.statistic == pytest.approx(once.statistic)
     np.testing.assert_allclose(again.null_distribution, once.null_distribution)
     assert again.pvalue == once.pvalue
+
+
+@pytest.mark.parametrize(
+    "permutations, error", [(0, ValueError), (-1, ValueError), (9.0, TypeError), (True, TypeError)]
+)
+def test_a_number_of_permutations_that_is_none_is_refused(permutations, error):
+    with pytest.raises(error, match="permutations"):
+        mantel(distances(0), distances(1), permutations)
+
+
+def test_a_generator_is_used_and_moves_on():
+    a, b, rng = distances(0), distances(1), np.random.default_rng(3)
+    first, second = mantel(a, b, 50, rng), mantel(a, b, 50, rng)
+    np.testing.assert_array_equal(first.null_distribution, mantel(a, b, 50, random_state=3).null_distribution)
+    assert (first.null_distribution != second.null_distribution).any()
 
 
 def test_seeds_are_kept():

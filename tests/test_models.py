@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
 
@@ -321,14 +322,51 @@ def test_shapes_are_those_of_a_real_run(lite0):
     assert list(shapes) == list(lite0.layers) and shapes["stem"] == (32, 112, 112) and shapes["pool"] == (1280,)
 
 
-def test_weights_from_a_file(tmp_path):
+CHECKPOINTS = {
+    "plain": lambda state: state,
+    "of a loop": lambda state: {"epoch": 3, "state_dict": state, "best": 0.7},
+    "under model": lambda state: {"model": state, "optimizer": {"lr": 0.1}},
+    "under model_state_dict": lambda state: {"model_state_dict": state},
+    "parallel": lambda state: {f"module.{name}": value for name, value in state.items()},
+    "compiled and parallel": lambda state: {"model": {f"module._orig_mod.{name}": v for name, v in state.items()}},
+    "of a trainer": lambda state: {"state_dict": {f"model.{name}": value for name, value in state.items()}},
+}
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_weights_from_a_file(tmp_path, kind):
     made = models.load("squeezenet1_1", "random", seed=5)
-    torch.save(made.model.state_dict(), tmp_path / "mine.pt")
-    torch.save({"state_dict": made.model.state_dict(), "epoch": 3}, tmp_path / "loop.pt")
-    for name in ("mine.pt", "loop.pt"):
-        found = models.load("squeezenet1_1", str(tmp_path / name))
-        assert models.fingerprint(found.model) == models.fingerprint(made.model) and found.weights == name
-        assert not found.model.training and found.layers == made.layers
+    torch.save(CHECKPOINTS[kind](made.model.state_dict()), tmp_path / "mine.pt")
+    found = models.load("squeezenet1_1", str(tmp_path / "mine.pt"))
+    assert models.fingerprint(found.model) == models.fingerprint(made.model) and found.weights == "mine.pt"
+    assert not found.model.training and found.layers == made.layers
+
+
+def test_a_prefix_that_belongs_to_the_network_stays(tmp_path):
+    network = models.Network("mine", nn.ModuleDict({"model": nn.Linear(2, 3)}), {}, transform=None)
+    before = models.fingerprint(network.model)
+    for name, prefix in (("a.pt", ""), ("b.pt", "module.")):
+        state = {prefix + key: value for key, value in network.model.state_dict().items()}
+        torch.save(state, tmp_path / name)
+        assert models.fingerprint(models.with_weights(network, tmp_path / name).model) == before
+
+
+def test_old_files_lack_the_counts_of_the_normalisation(tmp_path):
+    network = models.Network("mine", small_network(), {}, transform=None)
+    state = {key: value for key, value in network.model.state_dict().items() if "tracked" not in key}
+    torch.save({f"module.{key}": value for key, value in state.items()}, tmp_path / "old.pt")
+    before = models.fingerprint(network.model)
+    assert models.fingerprint(models.with_weights(network, tmp_path / "old.pt").model) == before
+
+
+def ten_classes():
+    from torchvision.models import squeezenet1_1
+
+    return squeezenet1_1(num_classes=10).state_dict()
+
+
+def without_the_last(state):
+    return dict(list(state.items())[:-1])
 
 
 class Evil:
@@ -336,18 +374,139 @@ class Evil:
         return print, ("code ran",)
 
 
-@pytest.mark.parametrize("content", [{"a": torch.ones(2)}, Evil(), b"no weights", [1, 2]])
-def test_files_that_hold_no_weights_for_this_network(tmp_path, capsys, content):
-    path = tmp_path / "mine.pt"
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (ten_classes, r"do not fit squeezenet1_1: classifier\.1\.weight has the shape \(10, 512, 1, 1\), and in the "),
+        (
+            lambda: without_the_last(models.load("squeezenet1_1", "random").model.state_dict()),
+            "do not fit squeezenet1_1: classifier.1.bias is missing",
+        ),
+        (
+            lambda: {**models.load("squeezenet1_1", "random").model.state_dict(), "more": torch.ones(1)},
+            "do not fit squeezenet1_1: the network has no more",
+        ),
+        (lambda: {"a": torch.ones(2)}, "do not fit squeezenet1_1: features.0.weight is missing"),
+        (Evil, r"holds a (builtins\.)?print, .* could run code: save the weights with torch\.save\(model\.state_dict"),
+        (
+            lambda: nn.Linear(2, 2),
+            r"holds a torch\.nn\.modules\.linear\.Linear, .* could run code: save the weights with ",
+        ),
+        (lambda: b"no weights", "is damaged, or not a file that torch.save wrote"),
+        (lambda: [1, 2], r"holds a list, not the weights of a network: save them with torch\.save"),
+        (lambda: {"epoch": 3, "lr": 0.1}, "holds a dict with 'epoch', 'lr', not the weights of a network"),
+        (lambda: {}, "holds a dict, not the weights of a network"),
+    ],
+    ids=["classes", "missing", "extra", "others", "code", "module", "damaged", "list", "no weights", "empty"],
+)
+def test_files_that_hold_no_weights_for_this_network(tmp_path, capsys, content, words):
+    path, content = tmp_path / "mine.pt", content()
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
         torch.save(content, path)
-    with pytest.raises(ValueError, match=r"mine\.pt' do not fit squeezenet1_1 or are damaged .*torch\.save"):
+    with pytest.raises(ValueError, match=rf"weights='.*mine\.pt' {words}") as caught:
         models.load("squeezenet1_1", path)
     assert "code ran" not in capsys.readouterr().out
+    assert "\x1b" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 2000])
+def test_files_of_weights_that_were_cut_short(tmp_path, size):
+    torch.save(models.load("squeezenet1_1", "random").model.state_dict(), tmp_path / "mine.pt")
+    os.truncate(tmp_path / "mine.pt", size)
+    with pytest.raises(ValueError, match=r"mine\.pt' is damaged, or not a file that torch\.save wrote"):
+        models.load("squeezenet1_1", tmp_path / "mine.pt")
+
+
+def test_no_such_file_of_weights():
     with pytest.raises(ValueError, match=r"weights must be 'imagenet', 'random' or the path of a file, not 'none\.pt'"):
         models.load("squeezenet1_1", "none.pt")
+    network = models.Network("mine", nn.Linear(2, 3), {}, transform=None)
+    with pytest.raises(FileNotFoundError):
+        models.with_weights(network, "none.pt")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
+def test_a_lack_of_memory_is_no_damage(tmp_path, monkeypatch, error):
+    def fail(*arguments, **options):
+        raise error
+
+    (tmp_path / "mine.pt").write_bytes(b"sound")
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(MemoryError):
+        models.load("squeezenet1_1", tmp_path / "mine.pt")
+
+
+# --- timm
+
+
+@pytest.mark.parametrize(
+    "name, names",
+    [
+        ("vit_tiny_patch16_224", ["input", "stem", *stages(12), "norm", "logits"]),
+        ("swin_tiny_patch4_window7_224", ["input", "stem", *stages(4), "norm", "logits"]),
+        ("convnext_atto", ["input", "stem", *stages(4), "logits"]),
+        ("timm/resnet18", ["input", "stem", *stages(4), "pool", "logits"]),
+        ("efficientnet_b0", ["input", "stem", *stages(7), "pool", "logits"]),
+        ("regnety_002", ["input", "stem", *stages(4), "logits"]),
+        ("mixer_s16_224", ["input", "stem", *stages(8), "norm", "logits"]),
+    ],
+)
+def test_layers_of_timm_networks(name, names):
+    with torch.device("meta"):
+        if name.endswith(("resnet18", "convnext_atto")):
+            network = models.load(name, "random")
+            assert list(activations.layer_shapes(network)) == list(network.layers)
+        else:
+            import timm
+
+            network = models.Network(name, timm.create_model(name), {}, transform=None)
+    assert list(models.named_layers(network.model)) == names
+
+
+def test_a_transformer_of_timm_without_download(tmp_path, monkeypatch, photographs):
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *a, **k: pytest.fail("tried to download"))
+    network = models.load("vit_tiny_patch16_224", "random", seed=3)
+    again = models.load("timm/vit_tiny_patch16_224", "random", seed=3)
+    assert models.fingerprint(network.model) == models.fingerprint(again.model) and network.weights == "random, seed 3"
+    assert len(network.class_names) == 21843 or network.class_names[281].startswith("tabby")
+    # Its own preprocessing: timm's transformers were trained on pixels from -1 to 1.
+    black = pickle.loads(pickle.dumps(network.transform))(Image.new("RGBA", (300, 300), (0, 0, 0, 255)))
+    assert black.shape == (3, 224, 224) and (black == -1).all()
+    images = torch.stack([network.transform(photographs[name]) for name in ("cat", "rocket", "flower")])
+    layers = {"tokens": "blocks.3", "class token": "blocks.3", "mean": "blocks.3", "logits": "head"}
+    reduce = {"class token": "token", "mean": "token mean"}
+    store = activations.extract(
+        network.model, images, layers, tmp_path, dtype="float32", device="cpu", reduce=reduce, batch_size=3
+    )
+    with torch.inference_mode():
+        tokens = network.model.forward_intermediates(
+            images, indices=[3], return_prefix_tokens=True, intermediates_only=True, output_fmt="NLC"
+        )[0]
+        logits = network.model(images)
+    whole = torch.cat([tokens[1], tokens[0]], 1)
+    np.testing.assert_allclose(store["tokens"], whole.flatten(1), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(store["class token"], whole[:, 0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(store["mean"], whole.mean(1), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(store["logits"], logits, rtol=1e-4, atol=1e-4)
+
+
+def test_timm_networks_without_trained_weights(monkeypatch):
+    import timm
+
+    def create(name, pretrained):
+        raise RuntimeError(f"No pretrained weights exist for {name}. Use `pretrained=False` for random init.")
+
+    monkeypatch.setattr(timm, "create_model", create)
+    with pytest.raises(ValueError, match="'vit_tiny_patch16_224' has no trained weights in timm: use weights='random'"):
+        models.load("vit_tiny_patch16_224")
+
+
+def test_predict_without_parameters():
+    network = models.Network("mine", nn.Flatten(), {}, transform=None, class_names=("a", "b"))
+    [[(best, _)]] = models.predict(network, torch.tensor([[0.0, 1.0]]), top=1)
+    assert best == "b"
 
 
 def test_lite0_for_small_pictures():

@@ -42,7 +42,7 @@ FALLBACK = {7, 58, 217, 285, 299}
 
 @pytest.mark.parametrize("name", sorted(set(CONTINUOUS) - {"cube1"}))
 def test_twonn_beside_scikit_dimension(name):
-    # golden/make_skdim.py asked the second witness; it computes its own neighbours, in float64.
+    # The numbers of golden/make_skdim.py; scikit-dimension computes its own neighbours, in float64.
     theirs = json.loads((Path(__file__).parent / "golden" / "skdim.json").read_text())["twonn"]
     assert twonn(graph_of(name)).value == pytest.approx(theirs[name], rel=1e-6)
 

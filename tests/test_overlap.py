@@ -48,7 +48,7 @@ def test_unrelated_spaces_overlap_by_chance():
     n, k = 400, 20
     spaces = [knn_graph(np.random.default_rng(seed).normal(size=(n, 3)), k) for seed in range(6)]
     found = [neighborhood_overlap(a, b, k) for i, a in enumerate(spaces) for b in spaces[:i]]
-    # Each is a mean of n k draws with probability 0.05, so its deviation is near sqrt(0.05 / 8000) = 0.0024.
+    # Each is a mean of n k trials of probability 0.05, so its standard deviation is near sqrt(0.05 / 8000) = 0.0024.
     assert np.mean(found) == pytest.approx(k / (n - 1), abs=0.002)
 
 
@@ -92,13 +92,13 @@ def test_chance_by_hand(labels, chance):
     assert chance_label_overlap(labels) == pytest.approx(chance)
 
 
-def test_chance_is_what_shuffled_labels_give():
+def test_chance_is_what_permuted_labels_give():
     rng = np.random.default_rng(0)
     labels = rng.choice(4, 300, p=[0.6, 0.2, 0.1, 0.1])
     graph = knn_graph(rng.normal(size=(300, 3)), 10)
-    shuffled = [label_overlap(graph, rng.permutation(labels), 10) for _ in range(200)]
+    permuted = [label_overlap(graph, rng.permutation(labels), 10) for _ in range(200)]
     # Its own spread is about 0.01, so the mean of 200 is known to 0.001.
-    assert np.mean(shuffled) == pytest.approx(chance_label_overlap(labels), abs=0.004)
+    assert np.mean(permuted) == pytest.approx(chance_label_overlap(labels), abs=0.004)
 
 
 @pytest.mark.parametrize("k", [-1, 0, 4, 30])
@@ -108,6 +108,13 @@ def test_more_neighbours_than_there_are(k):
             call()
     with pytest.raises(ValueError, match=r"k=3 must lie in 1 \.\.\. 2"):
         neighborhood_overlap(A, B.truncate(2), 3)
+
+
+@pytest.mark.parametrize("k", [True, 2.0])
+def test_a_number_of_neighbours_that_is_no_integer(k):
+    for call in (lambda: neighborhood_overlap(A, B, k), lambda: label_overlap(A, [0, 0, 1, 1], k)):
+        with pytest.raises(TypeError, match="k must be an integer"):
+            call()
 
 
 def test_graphs_of_other_points():

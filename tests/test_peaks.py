@@ -1,4 +1,4 @@
-"""The search for peaks, against a slow one written from the definition, and what must hold of any landscape."""
+"""The search for peaks against a slow implementation of the definition, and properties of every topography."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ORACLE_CASES = 1200
 
 
 class Oracle:
-    """Density peaks by the letter (d'Errico et al. 2021): loops, dense matrices, O(C^3) merging.
+    """Density peaks as defined (d'Errico et al. 2021): loops, dense matrices, O(C^3) merging.
 
     Of equal densities the lower index counts as the higher one, of equal pairs of peaks the first, and of equal
     saddles a peak keeps its own.
@@ -48,7 +48,7 @@ class Oracle:
         for i in downhill:
             if label[i] < 0:
                 label[i] = next((label[j] for j in near[i] if label[j] >= 0), -1)
-            if label[i] < 0:  # the fallback that the docstring of find_peaks promises
+            if label[i] < 0:  # the rule of find_peaks for a point without a denser neighbour
                 self.orphans += 1
                 who = [p for p in range(n) if above(p, i) and i in near[p][: k[p]]]
                 label[i] = label[min(who, key=lambda p: (graph.distances[p, near[p].index(i)], p))]
@@ -149,7 +149,7 @@ def some_density(rng: np.random.Generator, graph: NeighborGraph) -> Density:
 
 
 @pytest.mark.parametrize("start", range(0, ORACLE_CASES, ORACLE_CASES // 4))
-def test_the_same_as_by_the_letter(start):
+def test_the_same_as_the_slow_implementation(start):
     merged = dropped = orphans = 0
     for seed in range(start, start + ORACLE_CASES // 4):
         rng = np.random.default_rng(seed)
@@ -165,11 +165,11 @@ def test_the_same_as_by_the_letter(start):
         merged += oracle.candidates > found.n_peaks > 1
         dropped += oracle.dropped > 0
         orphans += oracle.orphans > 0
-    # The cases reach every branch; a generator that no longer did would prove nothing.
+    # The random cases must reach every branch.
     assert min(merged, dropped, orphans) >= 10
 
 
-def test_the_same_as_by_the_letter_where_there_are_many_peaks():
+def test_the_same_as_the_slow_implementation_where_there_are_many_peaks():
     for seed in range(6):
         x = np.random.default_rng(seed).uniform(size=(700, 2))
         graph = knn_graph(x, 12)
@@ -180,7 +180,7 @@ def test_the_same_as_by_the_letter_where_there_are_many_peaks():
             np.testing.assert_array_equal(found.saddles, oracle.saddles)
 
 
-def landscape(seed: int, n: int = 150, k: int = 10) -> tuple[NeighborGraph, Density]:
+def random_density(seed: int, n: int = 150, k: int = 10) -> tuple[NeighborGraph, Density]:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 2)) + 4 * rng.integers(0, 2, size=(n, 2)) * (rng.random() < 0.6)
     graph = knn_graph(x, k)
@@ -192,15 +192,15 @@ seeds = st.integers(0, 2**32 - 1)
 
 @settings(max_examples=60, deadline=None)
 @given(seed=seeds, z=st.floats(0, 4), halo=st.booleans())
-def test_what_holds_of_every_landscape(seed, z, halo):
-    graph, density = landscape(seed)
+def test_properties_of_every_topography(seed, z, halo):
+    graph, density = random_density(seed)
     found = find_peaks(graph, density, z, halo)
     c = np.arange(found.n_peaks)
     np.testing.assert_array_equal(found.labels[found.peaks], c)
     assert set(found.labels) - {HALO} == set(c)
     np.testing.assert_array_equal(found.peak_log_density, density.log_density[found.peaks])
     assert (np.diff(found.peak_log_density) <= 0).all()
-    # Nobody stands higher than the peak of his own cluster.
+    # No point is denser than its peak.
     inside = found.labels >= 0
     assert (density.log_density[inside] <= found.peak_log_density[found.labels[inside]]).all()
 
@@ -225,7 +225,7 @@ def test_what_holds_of_every_landscape(seed, z, halo):
 @settings(max_examples=40, deadline=None)
 @given(seed=seeds)
 def test_a_higher_bar_never_leaves_more_peaks(seed):
-    graph, density = landscape(seed, k=6)
+    graph, density = random_density(seed, k=6)
     counts = [find_peaks(graph, density, z).n_peaks for z in (0, 0.2, 0.5, 0.8, 1, 1.3, 1.65, 2, 3, 5)]
     assert counts == sorted(counts, reverse=True)
 
@@ -233,7 +233,7 @@ def test_a_higher_bar_never_leaves_more_peaks(seed):
 @settings(max_examples=40, deadline=None)
 @given(seed=seeds)
 def test_candidates_are_the_local_maxima(seed):
-    graph, density = landscape(seed, k=6)
+    graph, density = random_density(seed, k=6)
     height = density.log_density
     # With one k for all none is dropped for lying near a denser point. Mutual k-th neighbours have the same density:
     # there the lower index counts as the denser one.
@@ -248,7 +248,7 @@ def test_candidates_are_the_local_maxima(seed):
 
 @settings(max_examples=40, deadline=None)
 @given(seed=seeds, z=st.sampled_from([0, 1, 1.65]))
-def test_the_order_of_the_points_only_names_them(seed, z):
+def test_the_order_of_the_points_changes_only_their_numbers(seed, z):
     rng = np.random.default_rng(seed)
     graph = knn_graph(rng.normal(size=(100, 2)), 8)
     # Densities without ties; errors of their own.
@@ -267,7 +267,7 @@ def test_the_order_of_the_points_only_names_them(seed, z):
 @given(seed=seeds, shift=st.integers(-500, 500))
 def test_another_unit_of_length_moves_only_the_heights(seed, shift):
     # What a change of the unit does to log density. Multiples of 1/1024 keep the sums exact, ties included.
-    graph, density = landscape(seed)
+    graph, density = random_density(seed)
     height, error = (np.round(part * 1024) / 1024 for part in (density.log_density, density.error))
     before = find_peaks(graph, Density(height, error, density.k))
     after = find_peaks(graph, Density(height + shift, error, density.k))
@@ -280,7 +280,7 @@ def test_another_unit_of_length_moves_only_the_heights(seed, shift):
 @settings(max_examples=40, deadline=None)
 @given(seed=seeds)
 def test_the_halo_is_what_lies_below_the_highest_saddle(seed):
-    graph, density = landscape(seed)
+    graph, density = random_density(seed)
     whole, cut = find_peaks(graph, density, 0.5), find_peaks(graph, density, 0.5, halo=True)
     np.testing.assert_array_equal(cut.saddles, whole.saddles)
     for c in range(whole.n_peaks):
@@ -329,7 +329,7 @@ def test_clusters_apart_have_no_saddle():
     assert np.isnan(found.saddles).all()
     assert (found.saddle_points == -1).all()
     assert len(set(zip(found.labels, truth, strict=True))) == 3
-    # Nothing to be below of: no halo.
+    # Without saddles there is no halo.
     graph = knn_graph(x, 30)
     np.testing.assert_array_equal(find_peaks(graph, knn_density(graph, 2), 3, halo=True).labels, found.labels)
 
@@ -342,7 +342,7 @@ def test_two_points():
     assert found.saddles.shape == (1, 1) and np.isnan(found.saddles[0, 0])
 
 
-def test_a_peak_that_nobody_climbs():
+def test_a_peak_with_a_single_point():
     # On a line, each with one neighbour: 0 looks at 1, 1 and 2 at each other. 1 climbs 2, so 0 is alone. It is the only
     # point that looks across, but it is no saddle of itself: the two peaks do not touch, and nothing merges them.
     graph = knn_graph(np.array([[0.0], [1.5], [2.5]]), 1)
@@ -393,7 +393,7 @@ def test_saddles_of_many_peaks_are_a_list_until_a_matrix_is_asked_for():
 
 
 def test_bad_input_is_refused():
-    graph, density = landscape(0)
+    graph, density = random_density(0)
     other = knn_graph(np.random.default_rng(0).normal(size=(50, 2)), 10)
     with pytest.raises(ValueError, match="150 points but graph has 50"):
         find_peaks(other, density)

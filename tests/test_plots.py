@@ -1,4 +1,4 @@
-"""Figures draw without a warning whatever the data, and what they show is at its place."""
+"""Figures are drawn without warnings for all kinds of data, and show the right values."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_bars_of_one_peak_of_none_that_touch_and_of_many():
 
 
 @pytest.mark.parametrize("case", ["one peak", "apart", "many", "halo"])
-def test_landscapes(case):
+def test_topography_maps(case):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 2))
     x[200:] += {"one peak": 0, "apart": 1000}.get(case, 4)
@@ -188,10 +188,10 @@ def test_facing_trees_put_each_name_at_its_leaf(count):
     rng = np.random.default_rng(count)
     trees = [linkage(rng.normal(size=(count, 2)), method) for method in ("average", "single")]
     names = [f"thing {i}" for i in rng.permutation(count)]
-    figure = plots.facing_trees(*trees, names, ("landscape", "WordNet"), colours=["#123456"] * count)
+    figure = plots.facing_trees(*trees, names, ("peaks", "WordNet"), colours=["#123456"] * count)
     figure.canvas.draw()
     left, middle, right = figure.axes
-    assert (left.get_title("left"), right.get_title("left")) == ("landscape", "WordNet")
+    assert (left.get_title("left"), right.get_title("left")) == ("peaks", "WordNet")
     # Leaves point to the names: x, the distance, falls to zero towards the middle from both sides.
     assert left.get_xlim()[0] > left.get_xlim()[1] and right.get_xlim()[0] < right.get_xlim()[1]
     assert left.get_xlim()[1] == right.get_xlim()[0] == 0
@@ -203,7 +203,7 @@ def test_facing_trees_put_each_name_at_its_leaf(count):
             if text.get_ha() == side
         }
         np.testing.assert_allclose([texts[name] for name in names], leaf_heights(ax, tree), atol=0.5)
-    # And the line of a thing goes from its one name to the other.
+    # The line of a leaf goes from its name on the left to its name on the right.
     for i, line in enumerate(middle.lines):
         ends = [text.get_position()[1] for text in middle.texts if text.get_text() == names[i]]
         np.testing.assert_allclose(line.get_ydata(), ends)
@@ -275,9 +275,10 @@ def test_a_skyline_of_one_peak_and_of_peaks_that_do_not_touch():
 
 
 @pytest.mark.parametrize("null, observed", [(np.linspace(-1, 1, 99), 0.5), (np.zeros(5), 0), (np.array([]), 1)])
-def test_chance_and_what_was_observed(null, observed):
+def test_a_null_distribution_and_the_observed_value(null, observed):
     ax = plots.null_histogram(null, observed, "correlation")
     assert sum(bar.get_height() for bar in ax.patches) == len(null)
+    assert ax.get_ylabel() == "permutations"
     assert list(ax.lines[0].get_xdata()) == [observed, observed]
 
 

