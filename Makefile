@@ -17,7 +17,7 @@ INPUTS := $(INSTALLED) $(shell find nbutils data tests/golden -type f -not -path
 PAGES := _config.yml _toc.yml index.md $(shell find chapters _static -type f -not -path '*/.*' 2>/dev/null)
 
 # Progress bars would fill the pages; a kernel of the same name elsewhere must not take over.
-BOOK_ENV := TQDM_DISABLE=1 JUPYTER_PREFER_ENV_PATH=1 PYTHONDONTWRITEBYTECODE=1
+BOOK_ENV := BOOK_STATIC=1 TQDM_DISABLE=1 JUPYTER_PREFER_ENV_PATH=1 PYTHONDONTWRITEBYTECODE=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -103,4 +103,5 @@ $(FRESH): $(INPUTS)
 $(BUILT): $(FRESH) $(PAGES)
 	@rm -rf _build/html
 	$(BOOK_ENV) $(BIN)/jupyter-book build --all -W --keep-going .
+	$(BIN)/python chapters/explorer.py
 	@touch $@

@@ -20,13 +20,13 @@ from ._device import as_device, full_precision
 from ._files import write_json
 from ._progress import progress_bar
 from ._search import Blocks, most_rows, nearest_of_rows, refine
-from .extraction.activations import finished, planned
+from .extraction.activations import finished, planned, say_where
 from .extraction.inputs import Remaining, collate
 from .extraction.recording import Selection
-from .extraction.reduction import Reduction
 from .extraction.request import Request, forwarding
+from .extraction.rows import Reduction
 from .extraction.store import MANIFEST, ActivationStore
-from .extraction.writing import full_disk_named, locked, write_rows
+from .extraction.writing import full_disk_named, locked, sync_rows, write_rows
 from .graph import NeighborGraph
 from .neighbors import as_rows, checked_neighbors
 
@@ -179,7 +179,7 @@ def extract(
     TypeError, ValueError, OSError
         As `extraction.activations.extract`.
     """
-    request, out = Request(model, images, dict(layers), dtype, autocast, reduce, dict(select or {})), Path(out)
+    request, out = Request(model, images, dict(layers), dtype, autocast, reduce, select), Path(out)
     with locked(out):
         plan, done, expected = planned(request, out, as_device(device))
         model.cpu()
@@ -194,6 +194,7 @@ def extract(
             progress_bar(total=plan["n"], initial=done, desc="activations", unit="image") as progress,
             full_disk_named(out, plan, done),
         ):
+            say_where(progress, out, plan["n"], done)
             for block, _ in spread(client, extract_rows, blocks, *arguments):
                 complete.add(block.start)
                 while done in complete:
@@ -219,3 +220,4 @@ def extract_rows(
         for start in range(block.start, block.stop, batch_size):
             batch = collate([images[i] for i in range(start, min(start + batch_size, block.stop))])
             write_rows(Path(out), plan, forward(batch), start)
+        sync_rows(Path(out), plan)

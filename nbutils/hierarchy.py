@@ -1,4 +1,4 @@
-"""The tree and the map of the peaks, and the agreement of two trees."""
+"""The tree of the peaks, and the agreement of two trees."""
 
 from __future__ import annotations
 
@@ -54,39 +54,6 @@ def peak_linkage(topography: Topography, method: str = "average") -> np.ndarray:
     if topography.n_peaks < 2:
         raise ValueError("topography has a single peak: a tree needs at least two; a smaller z keeps more")
     return linkage(squareform(peak_distances(topography), checks=False), method)
-
-
-def peak_map(topography: Topography) -> np.ndarray:
-    """(c, 2) coordinates of the peaks on a map where peaks joined by high saddles lie close together (kernel PCA).
-
-    The kernel is K = exp(-2 D^2 / s^2), where D is `peak_distances` and s its mean over all pairs of peaks. The kernel
-    is centred; the coordinates are its two leading eigenvectors, each times the square root of its eigenvalue.
-
-    The sign of an eigenvector is arbitrary: here the entry of largest magnitude is positive, or the first of them if
-    there are several. If the two leading eigenvalues are equal, as for three peaks at equal distances, the map is
-    defined only up to a rotation. If an eigenvalue is not positive, the coordinate is 0 for all peaks.
-
-    Source: Doimo et al. (2020). In their released code s is the mean over the upper triangle with its zero diagonal,
-    and the eigenvectors are not multiplied by the roots of their eigenvalues.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than three peaks.
-    """
-    if (c := topography.n_peaks) < 3:
-        raise ValueError(f"topography has {c} peaks: a map needs at least three; a smaller z keeps more")
-    distances = peak_distances(topography)
-    scale = distances.sum() / (c * (c - 1)) or 1.0
-    kernel = np.exp(-2 * (distances / scale) ** 2)
-    kernel -= kernel.mean(0)
-    kernel -= kernel.mean(1, keepdims=True)
-    value, vector = np.linalg.eigh(kernel)
-    value, vector = value[:-3:-1], vector[:, :-3:-1]
-    size = np.abs(vector)
-    # Equal magnitudes are equal only up to rounding, on which a sign must not depend.
-    first = (size > (1 - 1e-9) * size.max(0)).argmax(0)
-    return vector * np.sign(vector[first, [0, 1]]) * np.sqrt(np.maximum(value, 0))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .graph import NeighborGraph
@@ -40,7 +42,7 @@ def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (both[:, 1:] == both[:, :-1]).sum(1)
 
 
-def label_overlap(graph: NeighborGraph, labels: np.ndarray, k: int = 30) -> float:
+def label_overlap(graph: NeighborGraph, labels: Sequence | np.ndarray, k: int = 30) -> float:
     """Mean fraction of the first k neighbours of a point that have its label, in [0, 1].
 
     For c equally frequent labels the overlap expected by chance is about 1 / c; see `chance_label_overlap`.
@@ -49,14 +51,16 @@ def label_overlap(graph: NeighborGraph, labels: np.ndarray, k: int = 30) -> floa
 
     Parameters
     ----------
-    labels : (n,) numbers or strings, the label of each point.
+    labels : (n,) numbers or strings, the label of each point; an array, a list, or a column of a table. The numbers may
+        have gaps.
 
     Raises
     ------
     TypeError
         If `k` is not an integer.
     ValueError
-        If there is not one label for each point, or the graph holds fewer than `k` neighbours.
+        If there is not one label for each point, one is missing (None, NaN), or the graph holds fewer than `k`
+        neighbours.
     """
     labels = checked_labels(labels, graph.n)
     graph.check_k(k)
@@ -65,13 +69,13 @@ def label_overlap(graph: NeighborGraph, labels: np.ndarray, k: int = 30) -> floa
     )
 
 
-def chance_label_overlap(labels: np.ndarray) -> float:
+def chance_label_overlap(labels: Sequence | np.ndarray) -> float:
     """The expected overlap of randomly permuted labels: the probability that two random points have the same label.
 
     Raises
     ------
     ValueError
-        If there are fewer than two labels.
+        If there are fewer than two labels, or one is missing.
     """
     labels = checked_labels(labels, len(labels))
     if len(labels) < 2:
@@ -81,9 +85,24 @@ def chance_label_overlap(labels: np.ndarray) -> float:
     return float((counts * (counts - 1)).sum() / (n * (n - 1)))
 
 
-def checked_labels(labels: np.ndarray, n: int) -> np.ndarray:
-    """`labels` as an array; ValueError unless its shape is (n,)."""
-    labels = np.asarray(labels)
+def checked_labels(labels: Sequence | np.ndarray, n: int) -> np.ndarray:
+    """The labels as numbers from 0 on, equal where they are equal; ValueError unless there is one for each point."""
+    # Of a list with NaN among strings NumPy would make strings, and "nan" one of them.
+    labels = np.asarray(labels, object if isinstance(labels, (list, tuple)) else None)
     if labels.shape != (n,):
         raise ValueError(f"labels must have the shape ({n},), one entry for each point, not {labels.shape}")
-    return labels
+    for i, label in enumerate(labels.tolist() if labels.dtype.kind in "Ofc" else ()):
+        if is_missing(label):
+            raise ValueError(f"labels[{i}] is {label}: leave out the points that have no label, or give them one")
+    if labels.dtype != object:
+        return np.unique(labels, return_inverse=True)[1]
+    numbers: dict[object, int] = {}  # objects of several types cannot be sorted
+    return np.array([numbers.setdefault(label, len(numbers)) for label in labels], int)
+
+
+def is_missing(label: object) -> bool:
+    """Whether a label is None, NaN or what pandas has for them, none of which is known to equal itself."""
+    try:
+        return bool(label is None or label != label)
+    except TypeError:
+        return True

@@ -76,7 +76,9 @@ def topography(graph: NeighborGraph, k: int = 30, z: float = 1.65) -> Topography
     return find_peaks(graph, knn_density(graph, twonn(graph), k), z)
 
 
-def find_peaks(graph: NeighborGraph, density: Density, z: float = 1.65, halo: bool = False) -> Topography:
+def find_peaks(
+    graph: NeighborGraph, density: Density, z: float = 1.65, halo: bool = False, authors_borders: bool = False
+) -> Topography:
     """Density peaks that are higher than their saddles by more than `z` standard errors (advanced density peaks, ADP).
 
     1. A candidate is denser than all its neighbours, where denser means a larger log density minus error; of equally
@@ -91,9 +93,9 @@ def find_peaks(graph: NeighborGraph, density: Density, z: float = 1.65, halo: bo
     larger height above the saddle in units of the error survives, as in DADApy; in the paper it is the denser one. With
     one number of neighbours for all points the two rules are the same.
 
-    The authors' released code differs in step 3: a candidate may lie on its own border, and the search from a point
-    across the border back into the region (see `find_borders`) leaves out the last stored neighbour. Either can merge
-    peaks that are separate here.
+    The released code of Doimo et al. differs in step 3; `authors_borders` follows it. There a candidate may lie on its
+    own border, and the search from a point across the border back into the region (see `find_borders`) leaves out the
+    last stored neighbour. Either can merge peaks that are separate here.
 
     Source: d'Errico, Facco, Laio and Rodriguez (2021); Doimo et al. (2020), with z = 1.65.
 
@@ -101,6 +103,7 @@ def find_peaks(graph: NeighborGraph, density: Density, z: float = 1.65, halo: bo
     ----------
     z : significance threshold, in units of the error; 0 keeps every candidate that is higher than its saddles.
     halo : whether the points that are less dense than the highest saddle of their peak get the label -1.
+    authors_borders : whether to find the borders as the released code of Doimo et al. does.
 
     Raises
     ------
@@ -126,7 +129,7 @@ def find_peaks(graph: NeighborGraph, density: Density, z: float = 1.65, halo: bo
     number[candidates] = np.arange(len(candidates))
     labels = number[roots]
 
-    borders = find_borders(graph, density.k, labels, candidates)
+    borders = find_borders(graph, density.k, labels, candidates, authors_borders)
     saddles = highest_saddles(borders, labels, rank)
     into, saddles = merge(candidates, saddles, density.log_density, density.error, z)
     return _topography(candidates, into, labels, saddles, density.log_density, halo)
@@ -174,19 +177,24 @@ def follow(parent: np.ndarray) -> np.ndarray:
 
 
 def find_borders(
-    graph: NeighborGraph, k: np.ndarray, labels: np.ndarray, candidates: np.ndarray
+    graph: NeighborGraph, k: np.ndarray, labels: np.ndarray, candidates: np.ndarray, authors: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """The border points, and for each the label of the region on which it borders.
 
     Let j be the nearest neighbour of a point in a region other than its own, c. The point borders on the region of j
     if no other point of c is closer to j. A candidate is never a border point, as in DADApy: otherwise it could be its
     own saddle, and would always be merged.
+
+    With `authors`, a candidate may be a border point, and the last stored neighbour of j does not count as closer.
     """
     other = (labels[graph.indices] != labels[:, None]) & (np.arange(graph.k) < k[:, None])
-    other[candidates] = False
+    if not authors:
+        other[candidates] = False
     points = np.flatnonzero(other.any(1))
     across = graph.indices[points, other[points].argmax(1)]
     back = labels[graph.indices[across]] == labels[points][:, None]
+    if authors:
+        back[:, -1] = False
     nearest = graph.indices[across, back.argmax(1)]
     border = ~back.any(1) | (nearest == points)
     return points[border], labels[across[border]]

@@ -15,6 +15,7 @@ from .atlas.build import build
 from .atlas.estimate import Estimate, estimate
 from .extraction import models
 from .extraction.activations import layer_shapes
+from .extraction.listed import listed, read_image_list
 from .extraction.photographs import SOURCES, ImageFolder, photographs
 from .smallworld import training
 from .smallworld.drawing import drawn_folder
@@ -101,6 +102,7 @@ def choose(
     *,
     folder: str | os.PathLike = "my",
     imagenet: str | os.PathLike | None = None,
+    image_list: str | os.PathLike | None = None,
 ) -> Choice:
     """A scale by name, or a folder of images, one folder for each category.
 
@@ -111,21 +113,26 @@ def choose(
     folder : the folder for downloads, activations and the atlas.
     imagenet : for the scale "paper", the folder ``train`` of ImageNet; by default the environment variable
         ``IMAGENET``.
+    image_list : for the scale "paper", the file with the names of the images to take, in this order; the authors'
+        repository has it as ``sampled_images_id.txt``. By default 300 random images of each of 300 random categories.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such folder, or no ImageNet.
+        If there is no such folder, no ImageNet, no such list, or not every image of the list.
     ConnectionError, OSError
         If something cannot be downloaded.
     ValueError
-        If a network is given for the atlas of the book.
+        If a network is given for the atlas of the book, or a list for another scale than "paper"; if the list is not
+        of 300 images of each category, or is damaged (see `listed.read_image_list`).
     """
     folder = Path(folder)
     known = SCALES.get(str(scale))
     if known is None and not Path(scale).is_dir():
         raise FileNotFoundError(f"scale={str(scale)!r} is neither one of {list(SCALES)} nor a folder")
     known = known or Scale(str(scale), "efficientnet_lite0", 30, "", "")
+    if image_list is not None and known.images != "imagenet":
+        raise ValueError(f"image_list: the scale {str(scale)!r} takes no list of images; the scale 'paper' does")
     if known.images is None:
         if network is not None:
             raise ValueError("network: the graphs of the scale 'atlas' are made; choose another scale for a network")
@@ -141,14 +148,17 @@ def choose(
     if not isinstance(network, models.Network):
         name = network or known.network
         network = training.load() if name == "small" else models.load(name)
+    names = None if image_list is None else read_image_list(image_list, known.per_category)
     if source == "drawn":
         source = drawn_folder(folder / "photographs" / "drawn")
     images = photographs(
         source,
         network.transform,
         root=folder / "photographs",
-        categories=known.categories,
-        per_category=known.per_category,
+        categories=known.categories if names is None else None,
+        per_category=known.per_category if names is None else None,
     )
+    if names is not None:
+        images = listed(images, names)
     name = str(scale) if str(scale) in SCALES else Path(scale).resolve().name
     return Choice(name, network, images, known.k, folder / f"{name}-{network.name}")

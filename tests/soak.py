@@ -31,6 +31,7 @@ import torchvision
 from torch import nn
 
 from nbutils.extraction.activations import ActivationStore, extract
+from nbutils.extraction.store import read_manifest
 
 IMAGES, BATCH = 7, 3
 
@@ -428,6 +429,8 @@ VICTIM = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import soak
+from nbutils.extraction import writing
+writing.SYNC_SECONDS = 0.1
 print("ready", flush=True)
 soak.long_run(sys.argv[2], int(sys.argv[3]))
 """
@@ -457,7 +460,7 @@ def long_run(out: str | Path, images: int, seconds: float = 0.02) -> ActivationS
 
 def kills(count: int, folder: Path, seed: int = 0, images: int = 600) -> dict[str, int]:
     """Kill a run at random moments again and again, let it end, and compare with an undisturbed run."""
-    rng, killed, out = random.Random(seed), Counter(), folder / "killed"
+    rng, killed, progress, out = random.Random(seed), Counter(), {0}, folder / "killed"
     command = [sys.executable, "-c", VICTIM, str(Path(__file__).parent), str(out), str(images)]
     environment = {**os.environ, "TQDM_DISABLE": "1"}
     for _ in range(count):
@@ -467,12 +470,19 @@ def kills(count: int, folder: Path, seed: int = 0, images: int = 600) -> dict[st
             process.send_signal(signal.SIGKILL)
             process.wait()
             killed["by the signal" if process.returncode == -signal.SIGKILL else "ended before"] += 1
+        manifest = read_manifest(out)
+        progress.add(manifest["done"] if manifest else 0)
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     long_run(folder / "whole", images, seconds=0)
     names = {path.name for path in out.iterdir()}
     assert names == {path.name for path in (folder / "whole").iterdir()}, names
     different = [name for name in names if (out / name).read_bytes() != (folder / "whole" / name).read_bytes()]
-    return {**killed, "files": len(names), "files that differ": len(different)}
+    return {
+        **killed,
+        "moments of progress": len(progress) - 1,
+        "files": len(names),
+        "files that differ": len(different),
+    }
 
 
 # --- a full disk

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from nbutils.extraction import activations
+from nbutils.extraction import writing
 from nbutils.extraction.activations import ActivationStore, extract, recording
 from nbutils.extraction.inputs import Remaining, layout
 from nbutils.extraction.store import MANIFEST
@@ -178,14 +178,15 @@ def test_the_next_batch_is_loaded_during_the_forward_pass(tmp_path):
 
 
 def test_an_error_in_writing_is_not_lost(tmp_path, monkeypatch):
-    write = activations.write_json
+    write = writing.write_json
 
     def full(path, manifest):
         if manifest["done"] == 11:
             raise OSError("no space left on device")
         write(path, manifest)
 
-    monkeypatch.setattr(activations, "write_json", full)
+    monkeypatch.setattr(writing, "write_json", full)
+    monkeypatch.setattr(writing, "SYNC_SECONDS", 0)
     with pytest.raises(OSError, match="no space left"):
         extract(network(), pictures(), LAYERS, tmp_path, batch_size=4, device="cpu")
     assert json.loads((tmp_path / MANIFEST).read_text())["done"] == 8
@@ -234,7 +235,8 @@ def test_a_second_pass_replaces_the_first():
 KILLED = """
 import os, signal, sys, torch
 sys.path.insert(0, sys.argv[1])
-from test_activations import LAYERS, Counting, extract, network
+from test_activations import LAYERS, Counting, extract, network, writing
+writing.SYNC_SECONDS = 0
 images = Counting(int(sys.argv[3]))
 extract(network(), images, LAYERS, sys.argv[2], batch_size=2, device="cpu")
 """
@@ -283,32 +285,37 @@ def test_killed_and_resumed(tmp_path):
 
 def interrupted(path, after: int) -> None:
     """A store left behind by an interruption when `after` images are done, 4 in a batch."""
-    write = activations.write_json
+    write = writing.write_json
 
     def interrupt(file, manifest):
         write(file, manifest)
         if manifest["done"] == after:
             raise KeyboardInterrupt
 
-    with mock.patch.object(activations, "write_json", interrupt), pytest.raises(KeyboardInterrupt):
+    with (
+        mock.patch.object(writing, "write_json", interrupt),
+        mock.patch.object(writing, "SYNC_SECONDS", 0),
+        pytest.raises(KeyboardInterrupt),
+    ):
         extract(network(), pictures(), LAYERS, path, batch_size=4, device="cpu")
     assert json.loads((path / MANIFEST).read_text())["done"] == after
 
 
 def test_interrupted_between_arrays_and_manifest(tmp_path, monkeypatch):
-    write, calls = activations.write_json, []
+    write, calls = writing.write_json, []
 
-    def stop_at_the_second(path, manifest):
+    def stop_after_the_second(path, manifest):
         calls.append(manifest["done"])
-        if len(calls) == 2:
+        if len(calls) > 2:
             raise KeyboardInterrupt
         write(path, manifest)
 
-    monkeypatch.setattr(activations, "write_json", stop_at_the_second)
+    monkeypatch.setattr(writing, "write_json", stop_after_the_second)
+    monkeypatch.setattr(writing, "SYNC_SECONDS", 0)
     with pytest.raises(KeyboardInterrupt):
         extract(network(), pictures(), LAYERS, tmp_path / "a", batch_size=4, device="cpu")
     monkeypatch.undo()
-    assert calls == [4, 8] and json.loads((tmp_path / "a" / MANIFEST).read_text())["done"] == 4
+    assert calls[:3] == [0, 4, 8] and json.loads((tmp_path / "a" / MANIFEST).read_text())["done"] == 4
     resumed = extract(network(), pictures(), LAYERS, tmp_path / "a", batch_size=4, device="cpu")
     whole = extract(network(), pictures(), LAYERS, tmp_path / "b", batch_size=4, device="cpu")
     for name in LAYERS:

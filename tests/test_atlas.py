@@ -18,11 +18,10 @@ from torch import nn
 
 from nbutils._files import sha256
 from nbutils.atlas import build as atlas
+from nbutils.atlas import damage, describe, load_atlas
 from nbutils.atlas import estimate as estimates
 from nbutils.atlas import layers as atlas_layers
-from nbutils.atlas import load_atlas
-from nbutils.atlas.describe import damage, describe
-from nbutils.extraction import activations, models
+from nbutils.extraction import activations, models, writing
 from nbutils.extraction.photographs import ImageFolder
 from nbutils.graph import NeighborGraph
 from nbutils.neighbors import knn_graph
@@ -300,6 +299,31 @@ def test_the_folder_one_is_in(tmp_path, images, monkeypatch):
     assert (tmp_path / "here.activations").is_dir()
 
 
+# --- two runs at once
+
+
+@pytest.mark.parametrize("where", ["mine", "mine.activations"])
+def test_a_second_run_in_a_folder_says_so_also_while_graphs_are_made(tmp_path, images, monkeypatch, where):
+    """The second run is of another network, as that of a reader who forgot the first."""
+    made, other = [], atlas.build(network(), images, tmp_path / "other", k=4)
+
+    def graph(*arguments):
+        if not made:
+            made.append(True)
+            folders = {"out": tmp_path / "mine"} if where == "mine" else {"out": tmp_path / "b"}
+            with pytest.raises(BlockingIOError, match=rf"out=.*{where}' is being filled by another thread"):
+                atlas.build(network(), images, **folders, scratch=tmp_path / "mine.activations", k=5)
+        return knn_graph(*arguments)
+
+    monkeypatch.setattr(atlas, "knn_graph", graph)
+    mine = atlas.build(network(), images, tmp_path / "mine", k=4)
+    assert made and damage(tmp_path / "mine") == {}
+    assert {layer: entry["sha256"] for layer, entry in mine.meta["layers"].items()} == {
+        layer: entry["sha256"] for layer, entry in other.meta["layers"].items()
+    }
+    assert not list(tmp_path.glob(f"*/{writing.LOCK}"))
+
+
 # --- a description
 
 
@@ -374,7 +398,7 @@ def extract_in_small_batches(monkeypatch=None):
     if monkeypatch:
         monkeypatch.setattr(atlas, "extract", small)
     else:
-        atlas.extract = small
+        atlas.extract, writing.SYNC_SECONDS = small, 0
 
 
 @pytest.mark.slow

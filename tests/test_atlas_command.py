@@ -72,7 +72,7 @@ def test_end_to_end(run, tmp_path):
     for layer in store:
         assert 0.05 < store[layer].astype(float).std() < 20, layer
     status, said, _ = run(*arguments, out=tmp_path / "my atlas")
-    assert status == 0 and "Continues after 8 of 8 images" in said and "about" not in said
+    assert status == 0 and "Done in" in said and "about" not in said, "no trial once the activations are begun"
     assert json.loads((tmp_path / "my atlas" / "meta.json").read_text()) == found.meta
 
 

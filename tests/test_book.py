@@ -115,7 +115,7 @@ def test_internal_links_lead_somewhere(page):
             file /= "index.html"
         if not file.is_file():
             lost.append(link["href"])
-        elif anchor and file.suffix == ".html":
+        elif anchor and "=" not in anchor and file.suffix == ".html":  # the explorer's views have addresses with =
             there = soup(os.path.relpath(file.resolve(), HTML.resolve()))
             if not there.find(attrs={"id": anchor}) and not there.find("a", attrs={"name": anchor}):
                 lost.append(link["href"])
@@ -189,7 +189,7 @@ def test_page_opens_straight_from_the_disk_and_follows_dark_mode(browser):
     ids=["true claim", "false claim", "warning"],
 )
 def test_what_is_not_so_fails_the_build(cell, builds, says, root, tmp_path):
-    for name in ("_config.yml", "_static", "chapters/repository.py"):
+    for name in ("_config.yml", "_static", "chapters/repository.py", "chapters/figures.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (shutil.copytree if (root / name).is_dir() else shutil.copy)(root / name, tmp_path / name)
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: index\n")

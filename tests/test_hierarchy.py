@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import kstest, spearmanr
-from sklearn.decomposition import KernelPCA
 
 from nbutils.hierarchy import (
     METHODS,
@@ -21,7 +20,6 @@ from nbutils.hierarchy import (
     peak_classes,
     peak_distances,
     peak_linkage,
-    peak_map,
 )
 from nbutils.peaks import Topography
 
@@ -128,67 +126,6 @@ def test_a_tree_needs_two_peaks_and_a_known_method():
         peak_linkage(topography([1], [[NONE]]))
     with pytest.raises(ValueError, match=r"method.*single.*ward"):
         peak_linkage(random_topography(0), "ward")
-
-
-def from_drops(drops) -> Topography:
-    """Peaks of equal height, all touching, at these distances."""
-    drops = np.array(drops, float)
-    return topography([20.0] * len(drops), np.where(np.eye(len(drops), dtype=bool), NONE, 20 - drops))
-
-
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), c=st.integers(3, 30), share=st.floats(0.1, 1))
-def test_the_map_is_kernel_pca(seed, c, share):
-    peaks = random_topography(seed, c, share)
-    drops = peak_distances(peaks)
-    kernel = np.exp(-2 * drops**2 / squareform(drops).mean() ** 2)
-    oracle = KernelPCA(2, kernel="precomputed", eigen_solver="dense").fit(kernel)
-    expected = oracle.fit_transform(kernel)
-    found = peak_map(peaks)
-    assert found.shape == (c, 2)
-    # Distances do not mind which way the axes point, even where their eigenvalues are equal; but a third eigenvalue
-    # as large as the second leaves open which of the two is shown.
-    third = np.linalg.eigvalsh(kernel - kernel.mean(0) - kernel.mean(1)[:, None] + kernel.mean())[-3]
-    if oracle.eigenvalues_[1] - third > 1e-6:
-        np.testing.assert_allclose(pdist(found), pdist(expected), atol=1e-7)
-    np.testing.assert_allclose((found**2).sum(0), oracle.eigenvalues_, atol=1e-12)
-    if np.ptp(oracle.eigenvalues_) > 1e-6 and oracle.eigenvalues_[1] - third > 1e-6:
-        np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-7)
-    np.testing.assert_allclose(found.sum(0), 0, atol=1e-9)
-
-
-def test_maps_by_hand():
-    # Three peaks equally far apart: exp(-2) in the kernel, so an equilateral triangle with sides sqrt(2 - 2 exp(-2)).
-    np.testing.assert_allclose(pdist(peak_map(from_drops(3 * (1 - np.eye(3))))), (2 - 2 * np.exp(-2)) ** 0.5)
-    # Two peaks close together and one far off: it alone is on one side of the first axis, and the positive one.
-    near = peak_map(from_drops([[0, 1, 8], [1, 0, 8], [8, 8, 0]]))
-    assert near[2, 0] > 0 > near[0, 0]
-    np.testing.assert_allclose(near[0, 0], near[1, 0])
-    # Along the second axis only these two differ, symmetrically: the first of them is the positive one.
-    np.testing.assert_allclose(near[:, 1], near[0, 1] * np.array([1, -1, 0]), atol=1e-12)
-    assert near[0, 1] > 0
-
-
-def test_neither_the_unit_of_the_density_nor_the_order_of_the_peaks_moves_the_map():
-    peaks = random_topography(3)
-    found = peak_map(peaks)
-    assert (np.take_along_axis(found, np.abs(found).argmax(0)[None], 0) > 0).all()
-    order = np.random.default_rng(0).permutation(8)
-    permuted = topography(peaks.peak_log_density[order], peaks.saddles[np.ix_(order, order)], peaks.floor)
-    np.testing.assert_allclose(peak_map(permuted), found[order], atol=1e-12)
-    taller = topography(5 * peaks.peak_log_density, 5 * peaks.saddles, 5 * peaks.floor)
-    np.testing.assert_allclose(peak_map(taller), found, atol=1e-12)
-
-
-def test_a_plateau_has_no_map_but_one_point():
-    # Without noise to stand out from (z = 0), peaks can be as high as their saddles: no distance at all.
-    np.testing.assert_array_equal(peak_map(from_drops(np.zeros((4, 4)))), np.zeros((4, 2)))
-
-
-@pytest.mark.parametrize("c", [1, 2])
-def test_a_map_needs_three_peaks(c):
-    with pytest.raises(ValueError, match=f"topography has {c} peaks.*at least three"):
-        peak_map(from_drops(np.ones((c, c))))
 
 
 def distances(seed: int, c: int = 10) -> np.ndarray:

@@ -123,6 +123,67 @@ def test_graphs_of_other_points():
         neighborhood_overlap(A, other, 2)
 
 
+class Column:
+    """A column of a table as pandas has it: it becomes an array, and a number in brackets means a name."""
+
+    def __init__(self, values):
+        self.values = np.array(values, object)
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, key):
+        raise KeyError(key)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values.astype(dtype or object)
+
+
+class Missing:
+    """As pandas.NA: what is compared with it is unknown too, and an unknown is neither true nor false."""
+
+    def __eq__(self, other):
+        return self
+
+    __ne__ = __eq__
+
+    def __hash__(self):
+        return 0
+
+    def __bool__(self):
+        raise TypeError("boolean value of NA is ambiguous")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda labels: ["cat", "dog", "a bird"][labels],
+        lambda labels: 1000 * labels - 7,
+        lambda labels: labels / 3,
+        lambda labels: [None, "dog", 3][labels] or "none",
+    ],
+    ids=["strings", "gaps in the numbers", "fractions", "of several types"],
+)
+@pytest.mark.parametrize("kind", [list, np.array, Column], ids=["list", "array", "column of a table"])
+def test_what_labels_are_does_not_matter(kind, change):
+    n, rng = 60, np.random.default_rng(0)
+    graph, labels = knn_graph(rng.normal(size=(n, 2)), 8), rng.integers(0, 3, n)
+    changed = kind([change(int(label)) for label in labels])
+    assert label_overlap(graph, changed, 8) == label_overlap(graph, labels, 8)
+    assert chance_label_overlap(changed) == chance_label_overlap(labels)
+
+
+@pytest.mark.parametrize(
+    "kind", [list, lambda values: np.array(values, object), Column], ids=["list", "array", "column"]
+)
+@pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan"), Missing()], ids=str)
+def test_labels_that_are_missing(kind, missing):
+    for labels in (["a", "b", missing, "a"], [1, 2, missing, 1]):
+        for call in (lambda given: label_overlap(A, given, 2), chance_label_overlap):
+            with pytest.raises(ValueError, match=r"labels\[2\] is .*: leave out the points that have no label"):
+                call(kind(labels))
+
+
 def test_labels_of_another_length():
     for labels in ([0, 1, 2], np.zeros((4, 1)), 3, [0, 1, 2, 3, 4]):
         with pytest.raises(ValueError, match=r"labels must have the shape \(4,\)"):

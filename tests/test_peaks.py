@@ -180,6 +180,87 @@ def test_the_same_as_the_slow_implementation_where_there_are_many_peaks():
             np.testing.assert_array_equal(found.saddles, oracle.saddles)
 
 
+def authors_way(
+    graph: NeighborGraph, density: Density, z: float, own: bool = True, early: bool = True
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The peaks as the code of Doimo et al. finds them, for one k: labels, all saddles, and the constant among them.
+
+    A candidate may be its own border point (`own`), the search back stops before the last stored neighbour (`early`),
+    peaks that do not touch have one constant saddle below the floor, and of two peaks the denser survives.
+    """
+    n, height, error, k = graph.n, density.log_density, density.error, density.k
+    near, constant = graph.indices.tolist(), height.min() - 1
+    order = sorted(range(n), key=lambda i: (-height[i], i))
+    place = {i: p for p, i in enumerate(order)}
+    top, label = [], {}
+    for i in order:
+        above = [j for j in near[i][: k[i]] if place[j] < place[i]]
+        label[i] = label[above[0]] if above else i
+        top += [] if above else [i]
+    saddle = {(a, b): constant for a in top for b in top if a != b}
+    error_there = {}
+    for i in range(n):
+        a = label[i]
+        across = [j for j in near[i][: k[i]] if label[j] != a]
+        if not across or (i in top and not own):
+            continue
+        same = [j for j in (near[across[0]][:-1] if early else near[across[0]]) if label[j] == a]
+        b = label[across[0]]
+        if (not same or same[0] == i) and height[i] > saddle[a, b]:
+            saddle[a, b] = saddle[b, a] = height[i]
+            error_there[a, b] = error_there[b, a] = error[i]
+    while True:
+        weak = [
+            (saddle[a, b], -place[a], -place[b])
+            for a, b in saddle
+            if place[a] < place[b]
+            and saddle[a, b] > constant
+            and any(height[c] - saddle[a, b] < z * (error[c] + error_there[a, b]) for c in (a, b))
+        ]
+        if not weak:
+            break
+        a, b = (order[-p] for p in max(weak)[1:])
+        label = {i: a if c == b else c for i, c in label.items()}
+        top.remove(b)
+        for c in top:
+            if c != a and saddle[b, c] > saddle[a, c]:
+                saddle[a, c] = saddle[c, a] = saddle[b, c]
+                error_there[a, c] = error_there[c, a] = error_there[b, c]
+        saddle = {pair: value for pair, value in saddle.items() if b not in pair}
+    matrix = np.array([[math.nan if a == b else saddle[a, b] for b in top] for a in top])
+    return np.array([top.index(label[i]) for i in range(n)]), matrix.reshape(len(top), len(top)), constant
+
+
+def test_the_authors_borders_and_their_constant_saddle():
+    seen = {"own": 0, "early": 0, "apart": 0}
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        # Heights without ties, and errors of one k.
+        graph = knn_graph(rng.normal(size=(70, 3)) + 3 * rng.integers(0, 3, size=(70, 1)), int(rng.integers(3, 8)))
+        k = int(rng.integers(3, graph.k + 1))
+        height = knn_density(graph, 3, k).log_density + 1e-3 * rng.random(70)
+        density, z = Density(height, np.full(70, k**-0.5), np.full(70, k)), float(rng.choice([0, 0.5, 1]))
+        labels, saddles, constant = authors_way(graph, density, z)
+        found = find_peaks(graph, density, z, authors_borders=True)
+        np.testing.assert_array_equal(found.labels, labels, err_msg=f"{seed=}")
+        touch, between = ~np.isnan(found.saddles), ~np.eye(found.n_peaks, dtype=bool)
+        np.testing.assert_array_equal(found.saddles[touch], saddles[touch])
+        # The constant merges nothing, and is lower than every saddle: those pairs have one distance, the largest.
+        assert (saddles[between & ~touch] == constant).all() and (found.saddles[touch] > constant).all()
+        seen["apart"] += (between & ~touch).any()
+
+        usual = find_peaks(graph, density, z)
+        np.testing.assert_array_equal(usual.labels, authors_way(graph, density, z, own=False, early=False)[0])
+        for part in ({"own": True, "early": False}, {"own": False, "early": True}):
+            other, its_saddles, constant = authors_way(graph, density, z, **part)
+            same = np.array_equal(other, usual.labels) and np.array_equal(
+                np.where(its_saddles == constant, np.nan, its_saddles), usual.saddles, equal_nan=True
+            )
+            seen["own" if part["own"] else "early"] += not same
+    # Either difference alone changes peaks or saddles in some of the cases.
+    assert min(seen.values()) >= 5, seen
+
+
 def random_density(seed: int, n: int = 150, k: int = 10) -> tuple[NeighborGraph, Density]:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 2)) + 4 * rng.integers(0, 2, size=(n, 2)) * (rng.random() < 0.6)

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.cluster.hierarchy import leaves_list
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from nbutils.book import plots
@@ -135,24 +135,6 @@ def topography(heights, saddles, labels=(0,), points=None) -> Topography:
     )
 
 
-def test_bars_reach_from_the_highest_saddle_to_the_top():
-    found = topography([9, 7, 6], np.array([[NONE, 4, 5], [4, NONE, NONE], [5, NONE, NONE]]))
-    ax = plots.peak_bars(found)
-    np.testing.assert_allclose(
-        [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in ax.patches], [(5, 9), (4, 7), (5, 6)]
-    )
-
-
-def test_bars_of_one_peak_of_none_that_touch_and_of_many():
-    ax = plots.peak_bars(topography([3], np.array([[NONE]])))
-    assert (ax.patches[0].get_y(), ax.patches[0].get_height()) == (-5, 8)  # from the floor
-    apart = plots.peak_bars(topography([3, 2], np.full((2, 2), NONE)), colours=["red", "blue"])
-    assert [bar.get_y() for bar in apart.patches] == [-5, -5]
-    assert apart.patches[1].get_facecolor() == matplotlib.colors.to_rgba("blue")
-    many = plots.peak_bars(topography(np.arange(300)[::-1], np.full((300, 300), -1.0)))
-    assert len(many.patches) == 300
-
-
 @pytest.mark.parametrize("case", ["one peak", "apart", "many", "halo"])
 def test_topography_maps(case):
     rng = np.random.default_rng(0)
@@ -181,53 +163,6 @@ def leaf_heights(ax, tree: np.ndarray) -> np.ndarray:
     # SciPy draws leaves from the bottom up in the order of leaves_list.
     where[leaves_list(tree)] = ends
     return ax.transData.transform(np.column_stack([np.zeros(len(where)), where]))[:, 1]
-
-
-@pytest.mark.parametrize("count", [2, 3, 12, 40])
-def test_facing_trees_put_each_name_at_its_leaf(count):
-    rng = np.random.default_rng(count)
-    trees = [linkage(rng.normal(size=(count, 2)), method) for method in ("average", "single")]
-    names = [f"thing {i}" for i in rng.permutation(count)]
-    figure = plots.facing_trees(*trees, names, ("peaks", "WordNet"), colours=["#123456"] * count)
-    figure.canvas.draw()
-    left, middle, right = figure.axes
-    assert (left.get_title("left"), right.get_title("left")) == ("peaks", "WordNet")
-    # Leaves point to the names: x, the distance, falls to zero towards the middle from both sides.
-    assert left.get_xlim()[0] > left.get_xlim()[1] and right.get_xlim()[0] < right.get_xlim()[1]
-    assert left.get_xlim()[1] == right.get_xlim()[0] == 0
-
-    for ax, tree, side in ((left, trees[0], "right"), (right, trees[1], "left")):
-        texts = {
-            text.get_text(): middle.transData.transform(text.get_position())[1]
-            for text in middle.texts
-            if text.get_ha() == side
-        }
-        np.testing.assert_allclose([texts[name] for name in names], leaf_heights(ax, tree), atol=0.5)
-    # The line of a leaf goes from its name on the left to its name on the right.
-    for i, line in enumerate(middle.lines):
-        ends = [text.get_position()[1] for text in middle.texts if text.get_text() == names[i]]
-        np.testing.assert_allclose(line.get_ydata(), ends)
-        assert line.get_color() == "#123456"
-
-
-def test_the_first_leaves_to_join_are_neighbours():
-    # Independent of what SciPy says of its order: 0 and 2 are close, so their names must stand side by side.
-    tree = linkage(np.array([[0.0], [10], [0.1], [4]]), "average")
-    figure = plots.facing_trees(tree, tree, ["a", "b", "c", "d"], ("", ""))
-    where = {text.get_text(): text.get_position()[1] for text in figure.axes[1].texts}
-    assert abs(where["a"] - where["c"]) == 10
-    # The lowest join of the drawing, the one nearest to the names, spans just those two.
-    lowest = min(
-        (link for part in figure.axes[0].collections for link in part.get_segments()), key=lambda link: link[:, 0].max()
-    )
-    assert sorted({float(y) for x, y in lowest}) == sorted([where["a"], where["c"]])
-
-
-def test_trees_without_a_leaf_for_each_name_are_refused():
-    small, large = (linkage(np.random.default_rng(0).normal(size=(count, 2))) for count in (4, 5))
-    for left, right, count in [(small, large, 4), (large, small, 5), (small, small, 5), (small, small, 3)]:
-        with pytest.raises(ValueError, match="names"):
-            plots.facing_trees(left, right, ["x"] * count, ("", ""))
 
 
 def chain(labels, tops, passes, floor=0.0) -> Topography:
@@ -272,14 +207,6 @@ def test_a_skyline_of_one_peak_and_of_peaks_that_do_not_touch():
     apart = chain([0, 0, 1], [4, 3], [np.nan])
     ax = plots.skyline(apart, ["red", "blue"])
     assert {float(y) for line in ax.lines for y in line.get_ydata()[[0, -1]]} == {0}
-
-
-@pytest.mark.parametrize("null, observed", [(np.linspace(-1, 1, 99), 0.5), (np.zeros(5), 0), (np.array([]), 1)])
-def test_a_null_distribution_and_the_observed_value(null, observed):
-    ax = plots.null_histogram(null, observed, "correlation")
-    assert sum(bar.get_height() for bar in ax.patches) == len(null)
-    assert ax.get_ylabel() == "permutations"
-    assert list(ax.lines[0].get_xdata()) == [observed, observed]
 
 
 def test_colours_can_be_told_apart():

@@ -14,19 +14,28 @@ import signal
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from serving import serving
+from sklearn.metrics import adjusted_rand_score
 
 from nbutils._files import sha256
 from nbutils.atlas import load_atlas
+from nbutils.density import knn_density
+from nbutils.dimension import twonn
 from nbutils.neighbors import knn_graph
 from nbutils.paper import ledger, planted, published
+from nbutils.paper.conventions import AUTHORS_EARLY, AUTHORS_RELEASED, JUDGED, OURS, measure
 from nbutils.paper.layout import PAPER, Layout
 from nbutils.paper.planted import SMALL
 from nbutils.paper.published import ARCHIVE, FOLDER, NOTE, PLANTED
-from nbutils.paper.table import CHECKPOINTS, paper_columns, paper_table
+from nbutils.paper.table import CHECKPOINTS, PLACES, SOURCES, paper_columns, paper_table, place_of
+from nbutils.peaks import find_peaks
+
+matplotlib.use("Agg")
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +70,11 @@ def test_layout_of_the_paper():
     np.testing.assert_array_equal(PAPER.labels, np.arange(90_000) // 300)
     assert (PAPER.families[:38_400] == "animal").all() and (PAPER.families[38_400:85_500] == "artifact").all()
     assert (PAPER.families[85_500:] == "other").all()
+    # The macro classes are the families, with the others in twelve groups; both count the same images.
+    assert len(set(PAPER.macros)) == 14 and len(PAPER.macros) == PAPER.n
+    known = np.isin(PAPER.macros, JUDGED)
+    np.testing.assert_array_equal(PAPER.macros[known], PAPER.families[known])
+    assert (PAPER.families[~known] == "other").all()
     assert CHECKPOINTS == ("0", "1", "10", "34", "97", "142", "145", "148", "151", "152", "153")
 
 
@@ -97,9 +111,14 @@ def test_analysis_finds_what_was_planted(archive):
             assert row[key] == pytest.approx(true[key], abs=1e-12)
         for key in ("overlap_labels", "overlap_output"):
             assert row[key] == pytest.approx(true[key], abs=0.01)
-        for key in ("dimension_99", "dimension_90"):
-            assert row[key] == pytest.approx(true[key], rel=0.12)
-    assert list(rows[0]) == [*paper_table()[0], "planted"]
+        assert row["ours"]["dimension"] == pytest.approx(true["dimension_90"], rel=0.12)
+        assert row["dimension_90"] == round(row["ours"]["dimension"])
+        assert row["dimension_99"] == pytest.approx(true["dimension_99"], rel=0.12, abs=1)
+    assert list(rows[0]) == [*paper_table()[0], "released", "ours", "planted"]
+    for row, true in zip(rows, planted.truth(SMALL), strict=True):
+        # On these islands, which do not touch, no convention changes the peaks.
+        assert row["released"]["peaks"] == row["ours"]["peaks"] == true["peaks"]
+        assert row["dimension_99"] == round(row["dimension_99"])
 
 
 def test_planted_truth_is_worth_finding():
@@ -328,7 +347,18 @@ def test_damaged_layer_is_named(folder, damage, words):
 
 def test_wrong_layout_is_named(folder):
     with pytest.raises(ValueError, match=r"layer_0\.npz: .*\(90000, 31\), not \(1440, 31\)"):
+        published.open_graphs(folder, PAPER).graphs["0"]
+    (folder / PLANTED).unlink()
+    with pytest.raises(ValueError, match=r"layer_0\.npz: .*\(90000, 31\)"):
         published.open_graphs(folder).graphs["0"]
+
+
+def test_a_planted_archive_says_what_its_rows_are(tmp_path):
+    layout = Layout(animals=3, artifacts=4, others=3, images=40, groups=(1, 2))
+    atlas = published.open_graphs(planted.plant(tmp_path, layout))
+    np.testing.assert_array_equal(atlas.labels, layout.labels)
+    np.testing.assert_array_equal(atlas.meta["macros"], layout.macros)
+    assert atlas.graphs["0"].n == 400 and atlas.meta["planted"]
 
 
 def test_twins_may_come_first():
@@ -378,7 +408,93 @@ def test_every_form_of_address_is_tried_and_told(tmp_path):
     assert f"put it at {tmp_path / ARCHIVE}" in str(raised.value) and os.listdir(tmp_path) == []
 
 
+# --- conventions and places
+
+
+def test_conventions_are_what_they_say():
+    atlas = load_atlas("tiny-imagenet")
+    graph, labels = atlas.graphs["stage 7.1"], atlas.labels
+    macros = np.array(["animal", "artifact", "other 1", "other 2"])[labels % 4]
+    known = labels % 4 < 2
+    steps = {
+        AUTHORS_EARLY: (round(twonn(graph, 0.99).value), True, known),
+        AUTHORS_RELEASED: (round(twonn(graph, 0.95).value), True, np.full(len(labels), True)),
+        OURS: (twonn(graph, 0.9).value, False, known),
+    }
+    results = []
+    for conventions, (dimension, borders, rows) in steps.items():
+        found = find_peaks(graph, knn_density(graph, dimension), authors_borders=borders)
+        results.append(measure(graph, labels, macros, conventions))
+        assert results[-1] == {
+            "dimension": dimension,
+            "peaks": found.n_peaks,
+            "ari_classes": adjusted_rand_score(labels[rows], found.labels[rows]),
+            "ari_macro": adjusted_rand_score(macros[rows], found.labels[rows]),
+        }
+    # They are worth keeping apart: on this layer no two give the same.
+    assert len({(row["dimension"], row["peaks"], row["ari_classes"]) for row in results}) == 3
+
+
+def test_macro_categories_without_names_are_refused():
+    graph = knn_graph(np.random.default_rng(0).normal(size=(60, 2)), 30)
+    with pytest.raises(ValueError, match=r"macros names none of \('animal', 'artifact'\)"):
+        measure(graph, np.zeros(60, int), np.zeros(60, int))
+
+
+def test_every_checkpoint_has_a_place_where_the_picture_is_as_small():
+    checkpoints = [checkpoint for places in PLACES.values() for checkpoint in places]
+    assert checkpoints == [row["checkpoint"] for row in paper_table()]
+    assert place_of(25.0) == "stage 3.2"
+    shapes = load_atlas("tiny-imagenet").meta["layers"]
+    # In ResNet-152 the max-pool leaves a quarter of the side; the second to fourth stage each halve it once more.
+    halved = [(0, 0, 1), (1, 10, 4), (11, 34, 8), (35, 142, 16), (143, 151, 32)]
+    for checkpoint in checkpoints[:-2]:
+        factor = next(f or 1 for first, last, f in halved if first <= checkpoint <= last)
+        shape = shapes[place_of(checkpoint)]["shape"]
+        assert 128 // shape[-1] == factor and "reduction" not in shapes[place_of(checkpoint)]
+
+
 # --- analysis and ledger
+
+
+def code_of(notebook):
+    """The code cells of a notebook of the book, without that which sets it up."""
+    cells = json.loads((Path(__file__).parents[1] / "chapters" / notebook).read_text(encoding="utf-8"))["cells"]
+    return ["".join(c["source"]) for c in cells if c["cell_type"] == "code" and c["id"] != "setup"]
+
+
+@pytest.mark.slow
+def test_the_ledger_fetches_and_judges_a_planted_archive(sound, tmp_path, monkeypatch, capsys):
+    (tmp_path / "chapters" / "reference").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "chapters" / "reference")
+    monkeypatch.setenv("PAPER_GRAPHS", "fetch")
+    with serving(sound.parent) as address:
+        fetch = published.download
+        monkeypatch.setattr(published, "download", lambda folder: fetch(folder, f"{address}{ARCHIVE}"))
+        page: dict = {}
+        monkeypatch.setattr("nbutils.book.claims.say", lambda text: said.append(text))
+        said: list[str] = []
+        for cell in code_of("reference/ledger.ipynb"):
+            exec(cell, page)
+    assert (tmp_path / "paper" / FOLDER / ledger.KEPT).exists()
+    assert {row["verdict"] for row in page["rows"]} == {"planted"} and len(page["rows"]) == 88
+    assert any("**planted** archive" in text for text in said)
+    tables = [text for text in said if text.startswith("| checkpoint | published |")]
+    assert len(tables) == 8 and all(text.count("| planted |") == 11 for text in tables)
+
+
+@pytest.mark.slow
+def test_chapter_10_runs_on_a_planted_archive(archive, monkeypatch):
+    monkeypatch.setenv("PAPER_GRAPHS", str(archive))
+    page: dict = {}
+    with matplotlib.rc_context():
+        for cell in code_of("10_paper_scale.ipynb"):
+            exec(cell, page)
+    page["plt"].close("all")
+    page["place"].cleanup()
+    assert set(page["verdicts"]) == {"planted"} and len(page["ours"]) == 11
+    assert None not in page["holds"]["paper, computed here"]
+
 
 KILLED = """
 import os, signal, sys
@@ -431,7 +547,7 @@ def test_nothing_is_reproduced_that_was_not_run():
     rows = ledger.ledger(None)
     assert len(rows) == 88 and {row["verdict"] for row in rows} == {"not run"}
     assert all(row["found"] is None for row in rows)
-    assert rows[0]["layer"] == "0" and rows[0]["published"] == 45 and "notebook" in rows[0]["source"]
+    assert rows[0]["layer"] == "0" and rows[0]["published"] == 45 and rows[0]["source"] == "early"
 
 
 def test_planted_graphs_reproduce_nothing(archive):
@@ -522,7 +638,13 @@ def test_the_layers_with_graphs_are_those_of_which_every_number_is_known():
 def test_every_number_of_the_table_has_a_source_and_a_precision():
     assert ["checkpoint", *(column["column"] for column in paper_columns())] == list(paper_table()[0])
     for column in paper_columns():
-        assert column["what"] and column["source"].startswith(("read ", "computed ")) and column["within"] >= 0
+        assert column["what"] and column["source"] in SOURCES and column["within"] >= 0
+    assert {c["column"]: c["source"] for c in paper_columns() if c["source"] != "early"} == {
+        "dimension_90": "calc",
+        "peaks_90": "calc",
+        "overlap_labels": "plot",
+        "overlap_output": "plot",
+    }
 
 
 def test_layouts_of_other_sizes(tmp_path):

@@ -53,7 +53,7 @@ def test_the_calls_of_a_module_that_runs_twice(tmp_path):
     "path, words",
     [
         ("relu", "layer 'here': relu runs 2 times in a forward pass; choose a call, from 'relu:1' to 'relu:2'"),
-        ("relu:3", "layer 'here' does not run"),
+        ("relu:3", "layer 'here': relu runs 2 times in a forward pass; choose a call, from 'relu:1' to 'relu:2'"),
         ("relu:0", "'relu:0' .* is not a module of the network"),
         ("relu:x", "'relu:x' .* is not a module of the network"),
         ("rely:1", "'rely:1' .* is not a module of the network"),
@@ -175,8 +175,23 @@ def test_parts_that_do_not_exist(tmp_path, make, select, error, words):
 
 
 def test_a_selection_for_no_layer(tmp_path):
-    with pytest.raises(ValueError, match=r"select: \['there'\] are not among the layers \['here'\]"):
+    with pytest.raises(ValueError, match=r"select: 'there' is not among the layers \['here'\]"):
         stored(Making(lambda x: x), pictures(), {"here": "here"}, tmp_path, select={"there": 0})
+
+
+@pytest.mark.parametrize(
+    "select, words",
+    [
+        (1, r"select=1 must be a mapping from layers, as in \{'here': 0\}"),
+        ({"here": 1.5}, "select=1.5 of layer 'here' must be an index, a key, an attribute or several"),
+        ({"here": (0, None)}, r"select=\(0, None\) of layer 'here' must be an index"),
+        ({"here": slice(1)}, "of layer 'here' must be an index"),
+    ],
+)
+def test_selections_that_cannot_be(tmp_path, select, words):
+    with pytest.raises(TypeError, match=words):
+        stored(Making(lambda x: (x,)), pictures(), {"here": "here"}, tmp_path, select=select)
+    assert not list(tmp_path.glob("*.npy"))
 
 
 @pytest.mark.parametrize(
@@ -338,6 +353,21 @@ def test_inputs_that_are_refused(tmp_path, images, error, words):
     select = {"in": "input_ids"} if "input_ids" in words and "select" not in words else {}
     with pytest.raises(error, match=words):
         stored(Anything(), images, {"in": ""}, tmp_path, select=select)
+
+
+@pytest.mark.parametrize(
+    "images, words",
+    [
+        (torch.zeros(3, 1, 8, 8), r"the network fails on images\[0\], which is \(1, 8, 8\) torch.float32: .*channels"),
+        (torch.zeros(3, 3, 8, 8, dtype=torch.uint8), r"images\[0\], which is \(3, 8, 8\) torch.uint8: Input type"),
+        ([{"input": torch.zeros(8)}] * 3, r"images\[0\], which is input \(8,\) torch.float32: "),
+    ],
+)
+def test_inputs_at_which_the_network_fails(tmp_path, images, words):
+    with pytest.raises(RuntimeError, match=words):
+        stored(
+            nn.Conv2d(3, 4, 3), images, {"in": ""}, tmp_path, select={"in": "input"} if isinstance(images, list) else {}
+        )
 
 
 def test_volumes(tmp_path):

@@ -12,7 +12,9 @@ from test_atlas import draw, network
 
 from nbutils import scales
 from nbutils.atlas import load_atlas
+from nbutils.atlas.__main__ import main
 from nbutils.extraction import activations, models, photographs
+from nbutils.extraction.listed import read_image_list
 
 
 def test_the_atlas_needs_nothing(tmp_path):
@@ -70,6 +72,75 @@ def test_the_paper_scale_takes_its_share_of_imagenet(tmp_path, monkeypatch):
     for missing in (None, tmp_path / "nowhere"):
         with pytest.raises(FileNotFoundError, match="the paper's scale needs the folder `train` of ImageNet"):
             scales.choose("paper", network(), imagenet=missing)
+
+
+@pytest.fixture
+def imagenet(tmp_path, monkeypatch):
+    """A training folder in the layout of ImageNet, and a scale "paper" of two categories with three images each."""
+    few = dataclasses.replace(scales.SCALES["paper"], categories=2, per_category=3)
+    monkeypatch.setitem(scales.SCALES, "paper", few)
+    for category in ("n01440764", "n01443537", "n04099969"):
+        (tmp_path / "train" / category).mkdir(parents=True)
+        for i in (2, 10, 100, 7):
+            Image.new("RGB", (10, 10), (i, 0, 0)).save(tmp_path / "train" / category / f"{category}_{i}.JPEG")
+    return tmp_path / "train"
+
+
+# As in the authors' list, neither the categories nor the images need be in the order of their numbers.
+LISTED = ["n04099969_100", "n04099969_10", "n04099969_2", "n01443537_7", "n01443537_10", "n01443537_2"]
+
+
+def write(folder, lines):
+    (folder / "list.txt").write_text("\n".join(lines) + "\n")
+    return folder / "list.txt"
+
+
+def test_the_paper_scale_takes_the_very_images_of_a_list(imagenet, tmp_path):
+    file = write(tmp_path, LISTED)
+    choice = scales.choose("paper", network(), folder=tmp_path / "my", imagenet=imagenet, image_list=file)
+    assert choice.images.files == [f"{name.split('_')[0]}/{name}.JPEG" for name in LISTED]
+    assert choice.images.class_names == ("n04099969", "n01443537")
+    np.testing.assert_array_equal(choice.images.labels, np.arange(6) // 3)
+    assert [path.name for path in choice.images.paths] == [f"{name}.JPEG" for name in LISTED]
+    made = dataclasses.replace(choice, k=2).build(device="cpu")
+    assert list(made.files) == choice.images.files and made.class_names == choice.images.class_names
+
+
+def test_the_command_takes_a_list_too(imagenet, tmp_path, capsys):
+    command = ["--images", str(imagenet), "--weights", "random", "--layers", "logits", "--k", "2"]
+    command += ["--out", str(tmp_path / "atlas"), "--image-list", str(write(tmp_path, LISTED))]
+    assert main(command) == 0, capsys.readouterr().err
+    assert [file.split("/")[1] for file in load_atlas(tmp_path / "atlas").files] == [f"{name}.JPEG" for name in LISTED]
+    with pytest.raises(SystemExit):
+        main([*command, "--per-category", "2"])
+    assert "--image-list names every image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "lines, words",
+    [
+        (["n01443537_10014", "goldfish.JPEG"], r"list\.txt, line 2: 'goldfish\.JPEG' is no name such as"),
+        (["n01443537_1", "", "n01443537_2"], "line 2: '' is no name"),
+        ([""], "is empty"),
+        ([*LISTED[:3], LISTED[0]], "1 names more than once, for instance n04099969_100"),
+        (LISTED[:5], "1 categories have another number of images than 3, for instance n01443537 has 2"),
+        ([*LISTED[:2], LISTED[3], LISTED[2]], "the images of n04099969 are not in one piece"),
+    ],
+)
+def test_a_damaged_list_is_refused(tmp_path, lines, words):
+    with pytest.raises(ValueError, match=words):
+        read_image_list(write(tmp_path, lines), 3)
+
+
+def test_images_of_the_list_that_are_not_there_are_counted(imagenet, tmp_path):
+    (imagenet / "n01443537" / "n01443537_7.JPEG").unlink()
+    file = write(tmp_path, [*LISTED, "n07714990_1", "n07714990_2", "n07714990_3"])
+    with pytest.raises(FileNotFoundError, match=r"4 of the 9 images of the list .* n01443537/n01443537_7\.JPEG, n077"):
+        scales.choose("paper", network(), imagenet=imagenet, image_list=file)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        scales.choose("paper", network(), imagenet=imagenet, image_list=tmp_path / "nowhere.txt")
+    with pytest.raises(ValueError, match="image_list: the scale 'drawn' takes no list"):
+        scales.choose("drawn", image_list=file)
 
 
 def test_what_there_is_not():

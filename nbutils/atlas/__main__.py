@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..extraction import models
+from ..extraction.listed import listed, read_image_list
 from ..extraction.photographs import SOURCES, ImageFolder, photographs
 from ..extraction.store import read_manifest
 from ..wordnet import synset_table
-from . import Atlas
+from . import Atlas, layer_table
 from .build import build, checked_places
-from .describe import layer_table
 from .estimate import drawing, duration, estimate, size
 from .layers import output_shapes
 
@@ -75,6 +75,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add("--per-category", type=int, metavar="N", help="images of each category, sampled at random (default: all)")
     add("--first", type=int, metavar="N", help="images of each category, the first in the order of their names")
+    add("--image-list", type=Path, metavar="FILE", help="ImageNet images to take, one name (n01443537_10014) on a line")
     add(
         "--network",
         default="efficientnet_lite0",
@@ -107,6 +108,8 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.out is None and not options.estimate:
         parser.error("the following arguments are required: --out (or --estimate)")
+    if options.image_list and (options.categories or options.per_category or options.first or options.exclude):
+        parser.error("--image-list names every image: leave out --categories, --per-category, --first and --exclude")
     if options.reduce and options.mean_layers:
         parser.error("give either --reduce mean, for all layers, or --mean-layers, for some")
     return options
@@ -137,6 +140,8 @@ def run(options: argparse.Namespace, command: str) -> None:
     )
     if options.first is not None:
         images = images.first(options.first)
+    if options.image_list:
+        images = listed(images, read_image_list(options.image_list))
     print(f"{len(images):,} images of {len(images.class_names)} categories in {network.name} ({network.weights})")
     if skipped := images.skipped:
         print(f"Skipped {len(skipped):,} files that are no images, for instance {', '.join(skipped[:3])}")
@@ -160,8 +165,6 @@ def run(options: argparse.Namespace, command: str) -> None:
         print(estimate(network, images, out=scratch, batches=3 if options.estimate else 1, **shared), flush=True)
     if options.estimate:
         return
-    if begun:
-        print(f"Continues after {begun['done']:,} of {begun['n']:,} images in {scratch}", flush=True)
     atlas = build(
         network,
         images,

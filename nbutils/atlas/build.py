@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 import re
@@ -22,6 +20,7 @@ from ..extraction.activations import extract
 from ..extraction.models import Network, fingerprint
 from ..extraction.photographs import ImageFolder, unreadable
 from ..extraction.store import ActivationStore, file_stem, read_manifest
+from ..extraction.writing import LOCK, locked
 from ..graph import NeighborGraph, checked_integer
 from ..neighbors import knn_graph
 from . import Atlas, load_atlas
@@ -74,6 +73,8 @@ def build(
     ValueError
         If a layer is unknown, `k` is not below the number of images, a folder cannot be used, some images cannot be
         read, or `scratch` holds the activations of something else.
+    BlockingIOError
+        If another run fills one of the folders.
     """
     check_neighbors(k, images)
     if mantissa_bits is not None:
@@ -83,33 +84,68 @@ def build(
     # Found now, an unreadable image costs nothing; found later, it would cost the activations that were made before.
     if read_manifest(scratch) is None and isinstance(images, ImageFolder) and (problems := unreadable(images)):
         raise ValueError(f"{'; '.join(problems[:5])} ({len(problems)} in all)" if problems[1:] else problems[0])
-    store = activations(
-        network, images, chosen, scratch, workers=workers, device=device, autocast=autocast, client=client
-    )
-    described = {}
-    out.mkdir(parents=True, exist_ok=True)
-    for name, layer in chosen.items():
-        made = scratch / f"{file_stem(name)}.k{k}.{digest(scratch)}.npz"
-        if not made.exists():
-            graph = (
-                knn_graph(store[name], k, device)
-                if client is None
-                else dask_backend.knn_graph(client, store[name], k, device)
-            )
-            graph.save(made)
-        file = out / f"{file_stem(name)}.npz"
-        if mantissa_bits is None:
-            with made.open("rb") as source, write_atomically(file) as target:
-                shutil.copyfileobj(source, target)
-        else:
-            rounded(NeighborGraph.load(made), mantissa_bits).save(file)
-        described[name] = {
-            "module": layer.path,
-            "reduce": layer.reduce,
-            "shape": list(store.shapes[name]),
-            "file": file.name,
-            "sha256": sha256(file),
-        }
+    with locked(out):
+        store = activations(
+            network, images, chosen, scratch, workers=workers, device=device, autocast=autocast, client=client
+        )
+        with locked(scratch):
+            described = {
+                name: written(store, name, layer, out, k, mantissa_bits, device, client)
+                for name, layer in chosen.items()
+            }
+        write_descriptions(network, images, out, described, synsets, k, mantissa_bits, autocast, command)
+    return load_atlas(out)
+
+
+def written(
+    store: ActivationStore,
+    name: str,
+    layer: Layer,
+    out: Path,
+    k: int,
+    mantissa_bits: int | None,
+    device: str | None,
+    client: Client | None,
+) -> dict:
+    """Make the graph of a layer beside its activations, unless it is there, and write it to the atlas.
+
+    Returns
+    -------
+    The description of the layer in ``meta.json``.
+    """
+    # A graph counts only for the activations that it was made from.
+    made = store.path / f"{file_stem(name)}.k{k}.{read_manifest(store.path)['asked'][:12]}.npz"
+    if not made.exists():
+        rows = store[name]
+        graph = knn_graph(rows, k, device) if client is None else dask_backend.knn_graph(client, rows, k, device)
+        graph.save(made)
+    file = out / f"{file_stem(name)}.npz"
+    if mantissa_bits is None:
+        with made.open("rb") as source, write_atomically(file) as target:
+            shutil.copyfileobj(source, target)
+    else:
+        rounded(NeighborGraph.load(made), mantissa_bits).save(file)
+    return {
+        "module": layer.path,
+        "reduce": layer.reduce,
+        "shape": list(store.shapes[name]),
+        "file": file.name,
+        "sha256": sha256(file),
+    }
+
+
+def write_descriptions(
+    network: Network,
+    images: ImageFolder,
+    out: Path,
+    layers: dict[str, dict],
+    synsets: Mapping[str, str | None] | None,
+    k: int,
+    mantissa_bits: int | None,
+    autocast: str | None,
+    command: str,
+) -> None:
+    """Write ``images.json``, and ``meta.json`` with the descriptions of the layers."""
     synsets = synsets or {name: name for name in images.class_names if re.fullmatch(r"n\d{8}", name)}
     write_json(
         out / "images.json",
@@ -137,10 +173,9 @@ def build(
                 "python": platform.python_version(),
                 **{p: version(p) for p in ("torch", "torchvision", "timm", "numpy", "pillow")},
             },
-            "layers": described,
+            "layers": layers,
         },
     )
-    return load_atlas(out)
 
 
 def checked_places(out: str | os.PathLike, scratch: str | os.PathLike | None) -> tuple[Path, Path]:
@@ -149,7 +184,7 @@ def checked_places(out: str | os.PathLike, scratch: str | os.PathLike | None) ->
     if out.exists() and not out.is_dir():
         raise ValueError(f"out={str(out)!r} is a file: give the name of a folder")
     own = (".npz", ".json", ".part")  # what an atlas consists of
-    if others := sorted(path.name for path in out.glob("*") if path.suffix not in own):
+    if others := sorted(path.name for path in out.glob("*") if path.suffix not in own and path.name != LOCK):
         raise ValueError(f"out={str(out)!r} holds other files ({', '.join(others[:3])} ...): give a new folder")
     if scratch is None:
         named = out if out.name not in ("", "..") else out.resolve()
@@ -179,12 +214,6 @@ def activations(
     if client is None:
         return extract(network.model, images, paths, scratch, workers=workers, reduce=reduce, **options)
     return dask_backend.extract(client, network.model, images, paths, scratch, reduce=reduce, **options)
-
-
-def digest(scratch: Path) -> str:
-    """Identifies what the activations in a folder are of: a graph counts only for the activations it was made from."""
-    manifest = {key: value for key, value in read_manifest(scratch).items() if key != "done"}
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def rounded(graph: NeighborGraph, bits: int) -> NeighborGraph:

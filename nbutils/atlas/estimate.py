@@ -20,7 +20,7 @@ from .._device import as_device
 from ..extraction.activations import extract
 from ..extraction.models import Network
 from ..neighbors import knn_graph
-from .describe import layer_table
+from . import layer_table
 from .layers import batch_of, check_neighbors, chosen_layers, has_positions
 
 

@@ -143,10 +143,10 @@ def show(value: object) -> str:
     return str(value)
 
 
-class _Note:
+class Note:
     """A line that is shown as HTML in a notebook, and as text elsewhere."""
 
-    def __init__(self, kind: str, mark: str, statement: str, value: str, asked: str):
+    def __init__(self, kind: str, mark: str, statement: str, value: str = "", asked: str = ""):
         self.kind, self.parts = kind, (mark, statement, value, asked)
 
     def __repr__(self) -> str:
@@ -165,4 +165,4 @@ class _Note:
 
 
 def _note(kind: str, mark: str, statement: str, value: str = "", asked: str = "") -> None:
-    display(_Note(kind, mark, statement, value, asked))
+    display(Note(kind, mark, statement, value, asked))

@@ -1,4 +1,4 @@
-"""A slider over figures that works without a kernel, and the source of a function."""
+"""Figures that move: a slider that works without a kernel, and controls that compute where there is one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import hashlib
 import html
 import inspect
 import io
+import os
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import ipywidgets
 import matplotlib.pyplot as plt
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
@@ -28,6 +30,16 @@ def show_source(function: Callable) -> None:
             del lines[first.lineno - 1 : first.end_lineno]
     source = "\n".join(lines).strip()
     display(Markdown(f"`{function.__module__}.{function.__qualname__}`\n\n```python\n{source}\n```"))
+
+
+def picture(figure: Figure, alt: str, hidden: bool = False) -> str:
+    """A figure as an HTML image of its own; the figure is closed."""
+    buffer = io.BytesIO()
+    with plt.rc_context({"svg.hashsalt": "book"}):  # two builds of a page are the same
+        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    plt.close(figure)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img src="data:image/svg+xml;base64,{data}" alt="{html.escape(alt)}" {"hidden" if hidden else ""}>'
 
 
 def flipbook(figures: Sequence[Figure], labels: Sequence[str], alts: Sequence[str], name: str = "Layer") -> None:
@@ -50,15 +62,7 @@ def flipbook(figures: Sequence[Figure], labels: Sequence[str], alts: Sequence[st
             f"figures, labels and alts must have the same length, at least 1, not {len(figures)}, {len(labels)} and "
             f"{len(alts)}"
         )
-    pictures = []
-    for i, (figure, alt) in enumerate(zip(figures, alts, strict=True)):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-        plt.close(figure)
-        pictures.append(
-            f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}" '
-            f'alt="{html.escape(alt)}" {"" if i == 0 else "hidden"}>'
-        )
+    pictures = [picture(figure, alt, hidden=i > 0) for i, (figure, alt) in enumerate(zip(figures, alts, strict=True))]
     # The id is a hash of the content, so that two flipbooks on a page differ and two builds of a page do not.
     book = f"flipbook-{hashlib.sha256(''.join([name, *labels, *pictures]).encode()).hexdigest()[:8]}"
     names = "".join(f"<span {'' if i == 0 else 'hidden'}>{html.escape(label)}</span>" for i, label in enumerate(labels))
@@ -75,3 +79,48 @@ def flipbook(figures: Sequence[Figure], labels: Sequence[str], alts: Sequence[st
             f'style="width:100%" aria-valuetext="{html.escape(labels[0])}" oninput="{turn}">{"".join(pictures)}</div>'
         )
     )
+
+
+def explore(
+    draw: Callable[..., Figure],
+    alt: Callable[..., str],
+    name: str,
+    values: Sequence,
+    others: Mapping[str, Sequence] | None = None,
+) -> None:
+    """Show a figure with controls that draw it anew; without a kernel, a `flipbook` over the values of the first one.
+
+    The pages of the book have no kernel. `make book` says so with the environment variable ``BOOK_STATIC``.
+
+    Parameters
+    ----------
+    draw : called with a value for each control, by position, in the order of `values` and `others`; returns a figure.
+    alt : called in the same way; returns the alternative text of the figure, for screen readers.
+    name : the name of the first control.
+    values : its values, of which each is a frame on a page without a kernel.
+    others : the values of further controls by name; at first, and in the frames, each has its first value.
+    """
+    others = dict(others or {})
+    first = [options[0] for options in others.values()]
+    if "BOOK_STATIC" in os.environ:
+        flipbook(
+            [draw(value, *first) for value in values],
+            [str(value) for value in values],
+            [alt(value, *first) for value in values],
+            name,
+        )
+        return
+    controls = [
+        ipywidgets.SelectionSlider(options=list(options), description=label, continuous_update=False)
+        for label, options in {name: values, **others}.items()
+    ]
+    shown = ipywidgets.HTML()
+
+    def update(_: object = None) -> None:
+        chosen = [control.value for control in controls]
+        shown.value = picture(draw(*chosen), alt(*chosen))
+
+    for control in controls:
+        control.observe(update, "value")
+    update()
+    display(ipywidgets.VBox([*controls, shown]))

@@ -12,20 +12,18 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
 
 from .._device import as_device
-from .._files import write_json
 from .._progress import progress_bar
 from .inputs import Given, Remaining, collate, device_of, image_of, length, run
 from .models import Network
 from .plan import begin
-from .probing import probed
 from .recording import Selection, recording
-from .reduction import Reduction
-from .request import Request, forwarding
-from .rows import check_different
-from .store import MANIFEST, ActivationStore, read_manifest
-from .writing import full_disk_named, locked, write_rows
+from .request import Request, forwarding, probed
+from .rows import Reduction, check_different
+from .store import ActivationStore, read_manifest
+from .writing import RowWriter, locked
 
 __all__ = ["ActivationStore", "ahead", "extract", "image_of", "layer_shapes", "read_manifest", "recording"]
 
@@ -60,7 +58,8 @@ def extract(
 
     Each layer is flattened and written to ``out/<layer>.npy``, an array (n, features), batch by batch: memory is
     bounded by the batch, not by the data set. After an interruption at any moment, the same call continues: at most the
-    two batches that were being computed and written are done again. The manifest of `out` holds what was asked for, and
+    two batches that were being computed and written are done again, and after a kill or a power failure the last few
+    seconds. The manifest of `out` holds what was asked for, and
     a call that asks for anything else is refused with what differs. Only the images that are not done yet may change,
     so that an unreadable file can be removed.
 
@@ -75,7 +74,8 @@ def extract(
     out : folder for the store.
     dtype : ``"float16"`` (relative precision 5e-4, half the disk) or ``"float32"``.
     workers : processes that load images; without any a thread loads the next batch during the forward pass. Another
-        writes the last one.
+        writes the last one. For a GPU the batches are loaded into pinned memory, so that the copy does not wait; there
+        are no CUDA streams besides the default one. What this gains, and many workers, were not measured on a GPU.
     device : by default the best there is.
     autocast : ``"float16"`` or ``"bfloat16"`` for mixed precision: faster on a GPU, but neighbours may change, so
         compare the graphs of a few hundred images first (an overlap of 1: no neighbour changed).
@@ -103,12 +103,16 @@ def extract(
     BlockingIOError
         If another run fills `out`.
     """
-    request = Request(model, images, dict(layers), dtype, autocast, reduce, dict(select or {}))
+    request = Request(model, images, dict(layers), dtype, autocast, reduce, select)
     path, where = Path(out), as_device(device)
     with locked(path):
         plan, done, expected = planned(request, path, where)
         loader = DataLoader(
-            Remaining(images, done, expected), batch_size=batch_size, num_workers=workers, collate_fn=collate
+            Remaining(images, done, expected),
+            batch_size=batch_size,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=where.type == "cuda",
         )
         extract_here(request, loader, path, where, plan, done)
     return finished(path)
@@ -130,28 +134,32 @@ def extract_here(
 ) -> None:
     """Run the network on the batches of the images from `done` on, load ahead of it and write behind it."""
 
-    def write(batch: dict[str, np.ndarray], start: int, stop: int) -> None:
-        with full_disk_named(out, plan, start):
-            write_rows(out, plan, batch, start)
-            write_json(out / MANIFEST, {**plan, "done": stop})
-        progress.update(stop - start)
+    def write(batch: dict[str, np.ndarray], images: int) -> None:
+        rows.write(batch)
+        progress.update(images)
 
     with (
+        RowWriter(out, plan, done) as rows,
         progress_bar(total=plan["n"], initial=done, desc="activations", unit="image") as progress,
         forwarding(request, device) as forward,
         ThreadPoolExecutor(1) as writer,
     ):
-        if 0 < done < plan["n"] and not progress.disable:
-            progress.write(f"{out}: {done} of {plan['n']} images are done already; going on from there")
+        say_where(progress, out, plan["n"], done)
         written = None
         for batch in ahead(loader):
-            rows = forward(batch)
+            outputs = forward(batch)
             if written:
                 written.result()
-            written = writer.submit(write, rows, done, done + length(batch))
-            done += length(batch)
+            written = writer.submit(write, outputs, length(batch))
         if written:
             written.result()
+
+
+def say_where(progress: tqdm, out: Path, n: int, done: int) -> None:
+    """Say above a progress bar, if it is shown, from which image on an interrupted run continues."""
+    if done and not progress.disable:
+        what = f"all {n:,} images are done" if done == n else f"images 0 to {done - 1:,} of {n:,} are done; continuing"
+        progress.write(f"{out}: {what}")
 
 
 def finished(out: Path) -> ActivationStore:

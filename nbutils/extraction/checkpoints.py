@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from .network import Network
 
@@ -22,7 +23,7 @@ def with_weights(network: Network, path: str | os.PathLike) -> Network:
 
     The file holds ``model.state_dict()``, or a dictionary with it under one of the usual keys (``"state_dict"``,
     ``"model"`` ...). What data parallelism or compilation put before the names ("module.", "_orig_mod.") is removed.
-    The names of the classes stay: a file for another number of classes does not fit.
+    A file for another number of classes gives the network as many outputs, and no names for them.
 
     Raises
     ------
@@ -38,15 +39,21 @@ def with_weights(network: Network, path: str | os.PathLike) -> Network:
     found = state_of(read(path, said), said)
     ours = network.model.state_dict()
     found = without_prefixes(found, ours)
-    if problem := first_misfit(found, ours):
+    heads = other_heads(network.model, found)
+    if problem := first_misfit(found, {**ours, **heads}):
         raise ValueError(f"{said} do not fit {network.name}: {problem}")
+    for name, value in heads.items():
+        path, _, entry = name.rpartition(".")
+        layer = network.model.get_submodule(path)
+        setattr(layer, entry, nn.Parameter(value.to(ours[name].dtype)))
+        setattr(layer, "out_features" if isinstance(layer, nn.Linear) else "out_channels", len(value))
     try:
         network.model.load_state_dict(found)
     except RuntimeError as error:
         if "allocate memory" in str(error):
             raise MemoryError(str(error)) from error
         raise ValueError(f"{said} do not fit {network.name}: {str(error).splitlines()[0]}") from error
-    return replace(network, weights=Path(path).name)
+    return replace(network, weights=Path(path).name, class_names=() if heads else network.class_names)
 
 
 def read(path: str | os.PathLike, said: str) -> object:
@@ -89,6 +96,20 @@ def without_prefixes(found: dict, ours: Mapping) -> dict:
             break
         found = {name.removeprefix(prefix): value for name, value in found.items()}
     return found
+
+
+def other_heads(model: nn.Module, found: Mapping) -> dict[str, torch.Tensor]:
+    """The weights of the layers with one output for each class, if the file has another number of classes."""
+    layers = {path: layer for path, layer in model.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))}
+    classes = len([*layers.values()][-1].weight) if layers else 0
+    heads: dict[str, object] = {}
+    for path, layer in layers.items():
+        weight = found.get(f"{path}.weight")
+        same_inputs = isinstance(weight, torch.Tensor) and weight.shape[1:] == layer.weight.shape[1:]
+        if same_inputs and len(layer.weight) == classes != len(weight):
+            bias = {f"{path}.bias": found.get(f"{path}.bias")} if layer.bias is not None else {}
+            heads |= {f"{path}.weight": weight, **bias}
+    return {name: value for name, value in heads.items() if isinstance(value, torch.Tensor)}
 
 
 def first_misfit(found: Mapping, ours: Mapping) -> str | None:

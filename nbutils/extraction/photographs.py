@@ -159,8 +159,8 @@ class ImageFolder(torch.utils.data.Dataset):
         least = 1 if per_category is None else checked_integer("per_category", per_category, 1)
         if categories is None or isinstance(categories, (int, np.integer)):
             enough = np.flatnonzero(size >= least)
-            wanted = len(size) if categories is None else categories
-            if not 1 <= wanted <= len(enough):
+            wanted = len(size) if categories is None else checked_integer("categories", categories, 1)
+            if wanted > len(enough):
                 raise ValueError(
                     f"categories={categories}: of {len(size)} categories in {self.root} only "
                     f"{len(enough)} have {least} images; ask for fewer"

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .network import INPUT
-from .reduction import Reduction, reduced, reduction_of_each
+from .rows import Reduction, reduced, reduction_of_each
 
 Selection = int | str | Sequence[int | str]
 
@@ -46,9 +46,7 @@ def recording(
         If the network is compiled by TorchScript; or in the forward pass, if what is selected is not a tensor of real
         numbers.
     """
-    reductions, selections = reduction_of_each(layers, reduce), dict(select or {})
-    if unknown := [name for name in selections if name not in layers]:
-        raise ValueError(f"select: {unknown} are not among the layers {list(layers)}")
+    reductions, selections = reduction_of_each(layers, reduce), selection_of_each(layers, select)
     if isinstance(model, torch.jit.ScriptModule):
         raise TypeError("model is compiled by TorchScript, which runs no hooks: give the network that it was made from")
     places = {name: place(model, name, path) for name, path in layers.items()}
@@ -69,14 +67,15 @@ def recording(
             keep(name, output)
 
     def keep(name: str, output: object) -> None:
-        chosen = tensor_of(name, output, selections.get(name, ()), function=callable(reductions[name]))
+        chosen = tensor_of(name, output, selections[name], function=callable(reductions[name]))
         kept = reduced(name, chosen.detach(), reductions[name])
         # Some modules work in place on what the one before them returned: keep a copy, not a view.
         outputs[name] = converted(name, kept, dtype or kept.dtype)
 
     def end(*_: object) -> None:
-        for name, path in layers.items():
-            if places[name][1] is None and calls[name] > 1:
+        for name, (_, call) in places.items():
+            if (calls[name] > 1 and call is None) or 0 < calls[name] < (call or 0):
+                path = layers[name].rpartition(":")[0] if call else layers[name]
                 raise ValueError(
                     f"layer {name!r}: {path} runs {calls[name]} times in a forward pass; choose a call, from "
                     f"'{path}:1' to '{path}:{calls[name]}'"
@@ -112,14 +111,39 @@ def place(model: nn.Module, name: str, path: str) -> tuple[nn.Module, int | None
     )
 
 
-def tensor_of(name: str, output: object, selection: Selection, function: bool = False) -> torch.Tensor:
+def selection_of_each(
+    layers: Mapping[str, str], select: Mapping[str, Selection] | None
+) -> dict[str, tuple[int | str, ...]]:
+    """The steps from the output of each layer to the part that is selected.
+
+    Raises
+    ------
+    ValueError
+        If `select` names a layer that is not among `layers`.
+    TypeError
+        If it is no mapping from layers to indices, keys and attributes.
+    """
+    if not isinstance(select or {}, Mapping):
+        raise TypeError(f"select={select!r} must be a mapping from layers, as in {{{next(iter(layers))!r}: 0}}")
+    selections = {}
+    for name, selection in (select or {}).items():
+        if name not in layers:
+            raise ValueError(f"select: {name!r} is not among the layers {list(layers)}")
+        steps = (selection,) if isinstance(selection, (int, str)) else selection
+        if not isinstance(steps, (tuple, list)) or not all(isinstance(step, (int, str)) for step in steps):
+            raise TypeError(f"select={selection!r} of layer {name!r} must be an index, a key, an attribute or several")
+        selections[name] = tuple(steps)
+    return {name: selections.get(name, ()) for name in layers}
+
+
+def tensor_of(name: str, output: object, steps: Sequence[int | str], function: bool = False) -> torch.Tensor:
     """The selected part of what a module outputs; TypeError or ValueError if it is not a tensor of real numbers.
 
     Parameters
     ----------
     function : whether a function will take the tensor, which may then also be complex.
     """
-    steps = [selection] if isinstance(selection, (int, str)) else list(selection)
+    said = steps[0] if len(steps) == 1 else tuple(steps)
     for step in steps:
         try:
             if isinstance(output, torch.Tensor):
@@ -127,9 +151,7 @@ def tensor_of(name: str, output: object, selection: Selection, function: bool = 
             attribute = isinstance(step, str) and not isinstance(output, Mapping)
             output = getattr(output, step) if attribute else output[step]  # type: ignore[index, arg-type]
         except (LookupError, AttributeError, TypeError):
-            raise ValueError(
-                f"select={selection!r} of layer {name!r}: there is no {step!r} in {told(output)}"
-            ) from None
+            raise ValueError(f"select={said!r} of layer {name!r}: there is no {step!r} in {told(output)}") from None
     if not isinstance(output, torch.Tensor):
         raise TypeError(
             f"layer {name!r} outputs {told(output)}, not a tensor: choose a part with select={{{name!r}: ...}}, or "

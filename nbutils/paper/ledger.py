@@ -7,45 +7,45 @@ import os
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import adjusted_rand_score
 
 from .. import __version__
 from .._files import sha256, write_json
 from .._progress import progress_bar
 from ..atlas import Atlas
-from ..density import knn_density
-from ..dimension import twonn
 from ..graph import NeighborGraph
 from ..overlap import label_overlap, neighborhood_overlap
-from ..peaks import find_peaks
+from .conventions import AUTHORS_EARLY, AUTHORS_EARLY_90, AUTHORS_RELEASED, OURS, K, measure
 from .published import Layers, file_name
 from .table import CHECKPOINTS, paper_columns, paper_table
 
-K, Z = 30, 1.65
 KEPT = "analysis.json"
 
 
-def analyse_layer(graph: NeighborGraph, output: NeighborGraph, labels: np.ndarray, families: np.ndarray) -> dict:
-    """The numbers of the paper's table for one layer.
+def analyse_layer(graph: NeighborGraph, output: NeighborGraph, labels: np.ndarray, macros: np.ndarray) -> dict:
+    """The numbers of the paper's table for one layer, and the same quantities with other conventions.
+
+    The columns of the table are those of `table.paper_columns`, with the conventions of the authors' earlier notebook.
+    Under ``"released"`` and ``"ours"`` are the results of `measure` with those of their released notebook and of this
+    book. The overlaps depend on no convention.
 
     Parameters
     ----------
     graph, output : the graphs of the layer and of the output, with at least 30 neighbours.
     labels : (n,) the category of each image.
-    families : (n,) "animal", "artifact" or "other"; as in the paper, the adjusted Rand indices leave out the others.
+    macros : (n,) the macro category of each image: "animal", "artifact", or another.
     """
-    wide, narrow = twonn(graph, 0.99), twonn(graph, 0.9)
-    topography = find_peaks(graph, knn_density(graph, wide, K), Z)
-    judged = families != "other"
+    early, early_90 = (measure(graph, labels, macros, c) for c in (AUTHORS_EARLY, AUTHORS_EARLY_90))
     return {
-        "dimension_99": wide.value,
-        "dimension_90": narrow.value,
-        "peaks": topography.n_peaks,
-        "peaks_90": find_peaks(graph, knn_density(graph, narrow, K), Z).n_peaks,
-        "ari_classes": float(adjusted_rand_score(labels[judged], topography.labels[judged])),
-        "ari_macro": float(adjusted_rand_score(families[judged], topography.labels[judged])),
+        "dimension_99": early["dimension"],
+        "dimension_90": early_90["dimension"],
+        "peaks": early["peaks"],
+        "peaks_90": early_90["peaks"],
+        "ari_classes": early["ari_classes"],
+        "ari_macro": early["ari_macro"],
         "overlap_labels": label_overlap(graph, labels, K),
         "overlap_output": neighborhood_overlap(graph, output, K),
+        "released": measure(graph, labels, macros, AUTHORS_RELEASED),
+        "ours": measure(graph, labels, macros, OURS),
     }
 
 
@@ -67,7 +67,7 @@ def analyse(atlas: Atlas, keep: str | os.PathLike | None = None) -> list[dict]:
     if not isinstance(atlas.graphs, Layers):
         raise TypeError(
             f"atlas={atlas.name!r} does not hold the published graphs: open those with published.open_graphs(path); "
-            "for the layers of another atlas, call analyse_layer with the families of its images"
+            "for the layers of another atlas, call analyse_layer with the macro categories of its images"
         )
     folder = atlas.graphs.folder
     file = Path(keep or folder / KEPT)
@@ -80,7 +80,7 @@ def analyse(atlas: Atlas, keep: str | os.PathLike | None = None) -> list[dict]:
         if kept.get(layer, {}).get("made_of") != made_of:
             output = output or atlas.graphs[last]
             graph = output if layer == last else atlas.graphs[layer]
-            kept[layer] = {"made_of": made_of, **analyse_layer(graph, output, atlas.labels, atlas.meta["families"])}
+            kept[layer] = {"made_of": made_of, **analyse_layer(graph, output, atlas.labels, atlas.meta["macros"])}
             write_json(file, kept)
         row = {key: kept[layer][key] for key in kept[layer] if key != "made_of"}
         rows.append({"checkpoint": float(layer), **row, "planted": atlas.meta["planted"]})
@@ -90,6 +90,9 @@ def analyse(atlas: Atlas, keep: str | os.PathLike | None = None) -> list[dict]:
 def ledger(found: list[dict] | None) -> list[dict]:
     """A row for each published number of the layers with graphs: its source, what was found, and the verdict.
 
+    ``"found"`` has the authors' conventions, and decides the verdict; ``"ours"`` and ``"released"`` have ours and those
+    of their released notebook, so that a difference can be explained. They are None where nothing was found.
+
     Parameters
     ----------
     found : the result of `analyse` for the authors' graphs, or None where they are not available. Only numbers from
@@ -98,16 +101,16 @@ def ledger(found: list[dict] | None) -> list[dict]:
     rows = []
     for column in paper_columns():
         for i, published in enumerate(paper_table(graphs_only=True)):
-            ours = None if found is None else found[i][column["column"]]
-            said = published[column["column"]]
-            planted = found is not None and found[i].get("planted", False)
+            here = {} if found is None else found[i]
+            value, said = here.get(column["column"]), published[column["column"]]
             rows.append(
                 {
                     **column,
                     "layer": CHECKPOINTS[i],
                     "published": said,
-                    "found": ours,
-                    "verdict": "planted" if planted else verdict(said, ours, column["within"]),
+                    "found": value,
+                    **{name: here.get(name, {}).get(column["quantity"], value) for name in ("ours", "released")},
+                    "verdict": "planted" if here.get("planted") else verdict(said, value, column["within"]),
                 }
             )
     return rows

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import tarfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +102,10 @@ def cloud(groups: np.ndarray, dimension: int, rng: np.random.Generator) -> np.nd
 
 
 def plant(folder: str | os.PathLike, layout: Layout = SMALL, seed: int = 0) -> Path:
-    """Write an archive in the layout of the published one into a folder, atomically, and return its path."""
+    """Write an archive in the layout of the published one into a folder, atomically, and return its path.
+
+    It holds one file more, which says what the rows are and that no network has seen these points.
+    """
     archive = Path(folder) / ARCHIVE
     archive.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([seed, 1])
@@ -116,7 +121,7 @@ def plant(folder: str | os.PathLike, layout: Layout = SMALL, seed: int = 0) -> P
             file = io.BytesIO()
             np.savez(file, dist=distances.astype(np.float32), index=indices.astype(np.int32))
             add(tar, file_name(layer), file)
-        add(tar, PLANTED, io.BytesIO(b"Made by nbutils.planted: no network has seen these points.\n"))
+        add(tar, PLANTED, io.BytesIO(json.dumps(asdict(layout)).encode()))
     return archive
 
 

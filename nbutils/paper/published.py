@@ -8,6 +8,7 @@ truth, and `nbutils.paper.ledger` compares what is found with what was published
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import shutil
 import tarfile
@@ -32,7 +33,7 @@ URLS = (
 )
 ARCHIVE, FOLDER, NOTE = "dist_imagenet90k_r152.tar.gz", "maxk_30", "archive.sha256"
 MEGABYTES = 148  # of the download
-PLANTED = "planted.txt"  # a file that only planted archives hold, so that none is mistaken for the authors'
+PLANTED = "planted.json"  # only planted archives hold it, so that none is mistaken for the authors'; their layout
 K = 30  # neighbours, besides the point itself
 ROUNDING = 0.01  # the largest distance of a point from itself, as a share of its largest stored distance
 
@@ -186,16 +187,16 @@ class Layers(Mapping):
         return len(CHECKPOINTS)
 
 
-def open_graphs(path: str | os.PathLike, layout: Layout = PAPER, sha256_expected: str | None = None) -> Atlas:
+def open_graphs(path: str | os.PathLike, layout: Layout | None = None, sha256_expected: str | None = None) -> Atlas:
     """Open the published graphs as an atlas whose layers are named by their checkpoints, ``"0"`` to ``"153"``.
 
-    Its `meta` has the family of each row, the SHA-256 of the archive if it is known, and whether the graphs were
-    planted.
+    Its `meta` has the family and the macro class of each row, the SHA-256 of the archive if it is known, and whether
+    the graphs were planted.
 
     Parameters
     ----------
     path : an archive, which is unpacked beside itself, or the folder of one that was unpacked.
-    layout : what the rows are.
+    layout : what the rows are; by default as in the paper, or as a planted archive says.
     sha256_expected : the SHA-256 that the archive must have, in hexadecimal.
 
     Raises
@@ -210,7 +211,9 @@ def open_graphs(path: str | os.PathLike, layout: Layout = PAPER, sha256_expected
         folder = folder / FOLDER
     if missing := [name for name in map(file_name, CHECKPOINTS) if not (folder / name).exists()]:
         raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}: unpack the archive again")
-    note = folder / NOTE
+    note, planted = folder / NOTE, folder / PLANTED
+    if layout is None:
+        layout = Layout(**json.loads(planted.read_text())) if planted.exists() else PAPER
     names = tuple(f"category {i}" for i in range(layout.categories))
     return Atlas(
         folder.name,
@@ -224,7 +227,8 @@ def open_graphs(path: str | os.PathLike, layout: Layout = PAPER, sha256_expected
             "k": K,
             "n": layout.n,
             "families": layout.families,
-            "planted": (folder / PLANTED).exists(),
+            "macros": layout.macros,
+            "planted": planted.exists(),
             "sha256": note.read_text().split()[0] if note.exists() else None,
         },
     )

@@ -1,4 +1,4 @@
-"""What the paper's authors published, number by number, and how well each number is known."""
+"""What the paper's authors published, number by number, how well each is known, and where our network compares."""
 
 from __future__ import annotations
 
@@ -8,6 +8,29 @@ from .._data import DATA
 
 # The checkpoints whose neighbour graphs were published.
 CHECKPOINTS = ("0", "1", "10", "34", "97", "142", "145", "148", "151", "152", "153")
+
+# How a number of the table is known. What the rows are, k and Z are of the kind "rel" too.
+SOURCES = {
+    "rel": "read in the authors' released notebook or source",
+    "early": "printed in an earlier notebook that their repository also holds",
+    "plot": "read off a plot in their released notebook",
+    "calc": "recomputed by us from numbers that they published, and not printed by them",
+}
+
+# For each layer of EfficientNet-Lite0 (the atlas "tiny-imagenet") the checkpoints of ResNet-152 at the same kind of
+# place: where the picture has been halved as often, and equally far from the ends of these layers. The numbers of the
+# two networks play no role, and neither do their results.
+PLACES = {
+    "input": (0,),
+    "stage 2.2": (1, 10),
+    "stage 3.2": (16, 25, 34),
+    "stage 4.3": (43, 52, 61, 70, 79, 88),
+    "stage 5.3": (97, 106, 115, 124, 133, 142),
+    "stage 6.4": (145,),
+    "stage 7.1": (148, 151),
+    "pool": (152,),
+    "logits": (153,),
+}
 
 
 def paper_table(graphs_only: bool = False) -> list[dict[str, float]]:
@@ -26,9 +49,15 @@ def paper_table(graphs_only: bool = False) -> list[dict[str, float]]:
 
 
 def paper_columns() -> list[dict]:
-    """For each column of `paper_table` what it is, its ``source``, and ``within``, the accuracy of its numbers.
+    """For each column of `paper_table`: its ``quantity``, ``what`` it is, its ``source``, and the accuracy ``within``.
 
-    ``within`` is half a unit of the last published digit, or what can be read off a plot.
+    The source is one of `SOURCES`. ``within`` is half a unit of the last published digit, or what can be read off a
+    plot.
     """
     with open(DATA / "paper_columns.csv", newline="", encoding="utf-8") as file:
         return [{**row, "within": float(row["within"])} for row in csv.DictReader(file)]
+
+
+def place_of(checkpoint: float) -> str:
+    """The layer of the atlas "tiny-imagenet" at the same kind of place as a checkpoint of ResNet-152."""
+    return next(layer for layer, checkpoints in PLACES.items() if checkpoint in checkpoints)

@@ -1,0 +1,36 @@
+"""What an exercise asks for, and what its answer is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Cases = Mapping[str, tuple[Any, ...]]
+
+
+def itself(result: Any, *arguments: Any) -> Any:
+    """The result as it is."""
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Exercise:
+    """An exercise.
+
+    Attributes
+    ----------
+    number : such as ``"6.1"``
+    reference : the solution
+    cases : makes the arguments of each case, under words that say which it is: "it is not right for ..."
+    mistakes : an implementation of each usual mistake, under the message for those who made it
+    tolerance : largest allowed difference of a number, above rounding
+    compared : what is compared, computed from a result and the arguments; for answers that draw random numbers
+    """
+
+    number: str
+    reference: Callable
+    cases: Callable[[], Cases]
+    mistakes: Mapping[str, Callable] = field(default_factory=dict)
+    tolerance: float = 0.0
+    compared: Callable = itself

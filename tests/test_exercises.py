@@ -1,0 +1,343 @@
+"""Exercises: solutions are right, stubs are open, and wrong answers are wrong, with the message meant for them."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from bs4 import BeautifulSoup
+from exercises import NOTEBOOKS, REFERENCE, exercises, read, tags
+from wrong_answers import WRONG
+
+from nbutils import exercises as room
+from nbutils.exercises import MODULES, check, find, judge, of_chapter
+from nbutils.exercises.exercise import Exercise
+from nbutils.exercises.verdict import OPEN, RIGHT, plain, same
+from nbutils.exercises.verdict import WRONG as IS_WRONG
+from nbutils.smallworld.things import load_things
+
+CHECK = re.compile(r'check\("([^"]+)", (\w+)\)')
+HEADING = re.compile(r"^### Exercise (\w+\.\d+):", re.MULTILINE)
+TRAINING = ("8.1", "8.4")  # these train networks
+AVAILABLE = [
+    chapter
+    for chapter, module in MODULES.items()
+    if (Path(__file__).parents[1] / "nbutils" / "exercises" / f"{module}.py").exists()
+]
+DECLARED = [exercise for chapter in AVAILABLE for exercise in of_chapter(chapter).values()]
+
+
+def each(exercises: list[Exercise]) -> pytest.MarkDecorator:
+    """A test for each exercise; those that train are slow."""
+    return pytest.mark.parametrize("exercise", [_marked(exercise, exercise.number) for exercise in exercises])
+
+
+def _marked(value: object, number: str, label: str = "") -> object:
+    return pytest.param(value, id=number + label, marks=[pytest.mark.slow] if number in TRAINING else [])
+
+
+@dataclass
+class Page:
+    """An exercise as its notebook has it."""
+
+    number: str
+    name: str
+    heading: str
+    stub: str
+    solution: str
+    notebook: nbformat.NotebookNode
+
+
+@cache
+def pages() -> dict[str, Page]:
+    """The exercises of all notebooks by number."""
+    found = {}
+    for path in [*NOTEBOOKS, *REFERENCE]:
+        notebook = read(path)
+        for exercise in exercises(notebook):
+            if match := CHECK.fullmatch(notebook.cells[exercise.check].source.strip()):
+                number, name = match.groups()
+                above = "\n".join(
+                    cell.source for cell in notebook.cells[: exercise.check] if cell.cell_type == "markdown"
+                )
+                stub = notebook.cells[exercise.check - 1].source
+                assert number not in found, f"{path.stem} checks {number}, which another cell does"
+                found[number] = Page(number, name, HEADING.findall(above)[-1], stub, exercise.solution, notebook)
+    return found
+
+
+def defined(page: Page, source: str) -> dict[str, object]:
+    """What a cell defines, in a notebook of which only imports and functions were run: there are no variables."""
+    space: dict[str, object] = {}
+    for cell in page.notebook.cells:
+        if cell.cell_type == "code" and not {"setup", "exercise", "check"} & set(tags(cell)):
+            lines = [line for line in cell.source.splitlines() if not line.startswith(("%", "!"))]
+            for node in ast.parse("\n".join(lines)).body:
+                if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef)):
+                    exec(compile(ast.Module([node], []), page.number, "exec"), space)
+    exec(source, space)
+    return space
+
+
+@each(DECLARED)
+def test_an_exercise_has_cases_that_tell_answers_apart(exercise):
+    cases, again = exercise.cases(), exercise.cases()
+    assert len(cases) >= 2
+    assert cases.keys() == again.keys()
+    assert len(exercise.mistakes) >= 3
+    results = [plain(exercise.reference(*given)) for given in copy.deepcopy(cases).values()]
+    repeated = [plain(exercise.reference(*given)) for given in again.values()]
+    views = [
+        [plain(exercise.compared(result, *given)) for result, given in zip(each, cases.values(), strict=True)]
+        for each in (results, repeated)
+    ]
+    assert all(same(a, b, exercise.tolerance) for a, b in zip(*views, strict=True)), "the solution is not reproducible"
+
+
+@each(DECLARED)
+def test_the_solution_and_what_the_notebook_says_is_right(exercise):
+    assert judge(exercise, exercise.reference).mark == RIGHT
+    page = pages()[exercise.number]
+    verdict = judge(exercise, defined(page, page.solution)[page.name])
+    assert verdict.mark == RIGHT, verdict.text
+    assert verdict.text.startswith(page.name)
+
+
+@each(DECLARED)
+def test_the_notebook_has_a_stub_of_the_same_arguments_under_its_number(exercise):
+    page = pages()[exercise.number]
+    assert page.heading == exercise.number
+    assert page.name == exercise.reference.__name__
+    stub = defined(page, page.stub)[page.name]
+    code, solved = stub.__code__, exercise.reference.__code__
+    assert code.co_varnames[: code.co_argcount] == solved.co_varnames[: solved.co_argcount]
+    verdict = judge(exercise, stub)
+    assert verdict.mark == OPEN
+    assert verdict.text == f"Not solved yet: replace the … in {page.name} and run both cells again."
+
+
+def wrong_answers() -> list:
+    declared = [
+        _marked((exercise, mistake, message), exercise.number, f": {message}")
+        for exercise in DECLARED
+        for message, mistake in exercise.mistakes.items()
+    ]
+    more = [
+        _marked((find(number), answer, message), number, f": answer {i}")
+        for number, answers in WRONG.items()
+        for i, (answer, message) in enumerate(answers)
+    ]
+    return declared + more
+
+
+@pytest.mark.parametrize("wrong", wrong_answers())
+def test_a_wrong_answer_gets_the_message_meant_for_it(wrong):
+    exercise, answer, message = wrong
+    verdict = judge(exercise, answer)
+    assert verdict.mark != RIGHT
+    assert message in verdict.text
+
+
+@each(DECLARED)
+def test_at_least_four_wrong_answers_are_tried(exercise):
+    assert len(exercise.mistakes) + len(WRONG.get(exercise.number, [])) >= 4
+
+
+@each(DECLARED)
+def test_the_expected_result_of_one_case_is_no_answer(exercise):
+    for given in exercise.cases().values():
+        constant = exercise.reference(*given)
+        assert judge(exercise, lambda *_, constant=constant: copy.deepcopy(constant)).mark != RIGHT
+
+
+@each(DECLARED)
+def test_an_answer_cannot_change_what_it_is_compared_with(exercise):
+    def spoil(value: object) -> None:
+        if isinstance(value, (dict, list)):
+            value.clear()
+        elif isinstance(value, np.ndarray) and value.flags.writeable:
+            value.fill(0)
+        elif hasattr(value, "zero_"):
+            value.zero_()
+        for part in vars(value).values() if hasattr(value, "__dict__") else ():
+            if isinstance(part, np.ndarray) and part.flags.writeable:
+                part.fill(0)
+
+    def spoiler(*given: object) -> object:
+        result = exercise.reference(*given)
+        for value in given:
+            spoil(value)
+        return result
+
+    assert judge(exercise, spoiler).mark == RIGHT
+
+
+@pytest.mark.slow
+def test_what_chapter_8_says_of_its_experiments():
+    things = load_things()
+
+    def experiment(number: str, name: str, *given: object) -> object:
+        return defined(pages()[number], pages()[number].solution)[name](things, *given)
+
+    known, new = experiment("8.1", "learn_by_heart", 330, 40)
+    assert known > 0.9 and new < 0.12
+    with_stamp, without = experiment("8.2", "shortcut", 3300, 3)
+    assert with_stamp > 0.8 and without < 0.15
+    assert 0.35 < experiment("8.3", "three_words", 3300, 4) < 1
+    pools, pixels = experiment("8.4", "two_networks", 3300, 3)
+    assert pools > 2 * pixels
+
+
+def test_every_exercise_of_the_book_is_declared():
+    assert pages().keys() == {exercise.number for exercise in DECLARED}
+    for exercise in DECLARED:
+        assert find(exercise.number).number == exercise.number
+
+
+# --- what a check says and does, with an exercise made for it
+
+
+def double(x: np.ndarray, times: int) -> np.ndarray:
+    return 2 * x * times
+
+
+TOY = Exercise(
+    "6.1",
+    double,
+    lambda: {"one number": (np.array([1.5]), 1), "three numbers": (np.array([1.0, 2, np.nan]), 3)},
+    {
+        "times is not used": lambda x, times: 2 * x,
+        "that is a mistake some cases do not allow": lambda x, times: 1 / 0,
+    },
+    tolerance=0.01,
+)
+
+
+class Sulky:
+    def __array__(self, *args: object, **kwargs: object) -> None:
+        raise RuntimeError("not in the mood")
+
+
+def returned(value: object) -> object:
+    return lambda x, times: value
+
+
+def unfinished(x: np.ndarray, times: int) -> None:
+    raise NotImplementedError
+
+
+def forgetful(x: np.ndarray, times: int) -> None:
+    2 * x * times
+
+
+def spoiling(x: np.ndarray, times: int) -> np.ndarray:
+    x *= 2 * times
+    return x
+
+
+def documented(x: np.ndarray, times: int) -> None:
+    """The double."""
+
+
+@pytest.mark.parametrize(
+    "answer, mark, words",
+    [
+        (lambda x, times: 2 * x * times, RIGHT, "double is right in all 2 cases."),
+        (lambda x, times: list(2 * x * times), RIGHT, "right"),
+        (lambda x, times: torch.tensor(2 * x * times), RIGHT, "right"),
+        (lambda x, times: 2 * x * times + 0.009, RIGHT, "right"),
+        (lambda x, times: 2 * x * times + 0.011, IS_WRONG, "not right yet for one number and three numbers"),
+        (lambda x, times: 2 * x * min(times, 2), IS_WRONG, "not right yet for three numbers, although it is for one"),
+        (lambda x, times: 2 * x * min(times, 2), IS_WRONG, "It gives [ 4.,  8., nan] for three numbers."),
+        (lambda x, times: 2 * x, IS_WRONG, "double is not right yet: times is not used."),
+        (lambda x, times: (2 * x * times)[:, None], IS_WRONG, "an array of shape (1, 1), but 1 numbers in a row are"),
+        (lambda x, times: float(x[0]), IS_WRONG, "For one number double returns a number, but"),
+        (lambda x, times: x[0] / 0 if times == 1 else missing, IS_WRONG, "NameError for three numbers: name 'miss"),  # noqa: F821
+        (lambda x: x, IS_WRONG, "double stopped with TypeError for one number"),
+        (returned("3"), IS_WRONG, "returns a text"),
+        (returned({1: 2}), IS_WRONG, "returns a dictionary of 1 entries"),
+        (returned([[1], [1, 2]]), IS_WRONG, "returns parts of different lengths"),
+        (returned({1, 2}), IS_WRONG, "returns something of the type set"),
+        (returned(Sulky()), IS_WRONG, "cannot be judged: RuntimeError: not in the mood"),
+        (np.array([3.0]), IS_WRONG, 'Give the function itself, check("6.1", double)'),
+        (None, OPEN, "Not solved yet"),
+        (..., OPEN, "Not solved yet"),
+        (unfinished, OPEN, "replace the … in double"),
+        (documented, OPEN, "replace the … in documented"),
+        (forgetful, OPEN, "for one number double returns nothing. Is a `return` missing at its end?"),
+        (returned(...), OPEN, "Is a `return` missing"),
+        (spoiling, RIGHT, "right"),
+    ],
+)
+def test_the_verdict_on_an_answer(answer, mark, words):
+    for _ in range(2):  # what an answer does to its arguments is gone
+        verdict = judge(TOY, answer)
+        assert verdict.mark == mark
+        assert words in verdict.text
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    notes: list = []
+    monkeypatch.setattr(room, "display", notes.append)
+    monkeypatch.setattr(room, "find", lambda number: TOY)
+    return notes
+
+
+@pytest.mark.parametrize("answer, mark", [(double, RIGHT), (lambda x, times: x, IS_WRONG), (None, OPEN)])
+def test_a_check_shows_its_verdict_and_stops_nobody_but_a_grader(shown, monkeypatch, answer, mark):
+    monkeypatch.delenv("BOOK_GRADE", raising=False)
+    check("6.1", answer)
+    page = BeautifulSoup(shown[0]._repr_html_(), "html.parser")
+    assert repr(shown[0]).startswith(mark)
+    assert page.div["class"] == ["check"]
+    assert page.span["aria-label"] == {RIGHT: "holds", IS_WRONG: "not yet", OPEN: "open"}[mark]
+    monkeypatch.setenv("BOOK_GRADE", "1")
+    if mark == RIGHT:
+        check("6.1", answer)
+    else:
+        with pytest.raises(AssertionError) as failed:
+            check("6.1", answer)
+        assert str(failed.value) == f"exercise 6.1: {judge(TOY, answer).text}"
+    assert repr(shown[1]) == repr(shown[0])
+
+
+def test_stopping_the_kernel_stops_the_check(shown):
+    def endless(x, times):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check("6.1", endless)
+
+
+def test_an_exercise_that_does_not_exist_is_named():
+    with pytest.raises(ValueError, match=r"'6\.99' is no exercise"):
+        check("6.99", double)
+    with pytest.raises(ValueError, match="chapter='77'"):
+        check("77.1", double)
+
+
+def test_a_chapter_is_loaded_when_its_exercise_is_checked():
+    code = """
+import sys
+from nbutils.exercises import check
+def stub(first, second): ...
+check("6.1", stub)
+assert not [name for name in sys.modules if "exercises.chapter" in name or name == "torch"], "stub"
+check("10.2", lambda labels: 1)
+assert [name for name in sys.modules if "exercises.chapter" in name] == ["nbutils.exercises.chapter_10"]
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(OPEN)
+    assert "✗ largest_k is not right yet" in done.stdout
