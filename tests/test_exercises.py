@@ -7,6 +7,7 @@ import copy
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -84,7 +85,8 @@ def defined(page: Page, source: str) -> dict[str, object]:
             lines = [line for line in cell.source.splitlines() if not line.startswith(("%", "!"))]
             for node in ast.parse("\n".join(lines)).body:
                 if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef)):
-                    exec(compile(ast.Module([node], []), page.number, "exec"), space)
+                    with suppress(NameError):  # a default value may be a variable
+                        exec(compile(ast.Module([node], []), page.number, "exec"), space)
     exec(source, space)
     return space
 

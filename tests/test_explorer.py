@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from urllib.parse import parse_qs
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,7 +29,7 @@ from nbutils.book.explorer import (
     write_page,
 )
 from nbutils.book.plots import COLOURS
-from nbutils.book.thumbnails import COUNT, SIDE, thumbnails
+from nbutils.book.thumbnails import COUNT, SIDE, photograph_rows, thumbnails
 from nbutils.graph import NeighborGraph
 from nbutils.hierarchy import cophenetic_distances, peak_classes, peak_linkage
 from nbutils.peaks import topography
@@ -462,3 +463,16 @@ def test_the_dark_is_dark_and_the_book_may_choose(browser, home):
         assert min(map(int, re.findall(r"\d+", page.evaluate(ground))[:3])) > 200
     finally:
         context.close()
+
+
+def test_photographs_stand_in_rows_with_their_names():
+    figure = photograph_rows({"first": [0, 5, 9], "second": [7]})
+    for ax, (name, numbers) in zip(figure.axes, {"first": [0, 5, 9], "second": [7]}.items(), strict=True):
+        assert [text.get_text() for text in ax.texts] == [name]
+        shown = np.asarray(ax.images[0].get_array())
+        for i, number in enumerate(numbers):
+            left = i * (SIDE + 3)
+            assert np.array_equal(shown[:, left : left + SIDE], thumbnails([number])[0])
+    plt.close(figure)
+    with pytest.raises(ValueError, match="rows is empty"):
+        photograph_rows({})

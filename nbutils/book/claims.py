@@ -1,4 +1,4 @@
-"""Statements about computed numbers, checks of exercises, and tables, as the notebooks show them.
+"""Statements about computed numbers, and tables, as the notebooks show them.
 
 A claim is shown with its number. If it is false, it stops the notebook, and so the build of the book.
 """
@@ -61,44 +61,7 @@ def claim(
     asked = ", ".join(filter(None, terms))
     if not holds:
         raise ClaimFailed(f"{statement}: {show(value)}, but the claim is {asked or show(expect)}")
-    _note("claim", "✓", statement, show(value), asked)
-
-
-def check(answer: object, *arguments: object, expect: object, within: float = 0.0) -> None:
-    """Show whether the answer to an exercise is right. An error in the answer does not stop the notebook.
-
-    Parameters
-    ----------
-    answer : the reader's value, or the reader's function, which is called with `arguments`. If the value is None or
-        ``...``, or the function raises NotImplementedError, the exercise counts as not solved yet.
-    expect : the right value (a string, a number or an array), or a function that tells whether a value is right.
-    within : the largest allowed difference from a number, or from each element of an array.
-    """
-    name = getattr(answer, "__name__", "the answer")
-    try:
-        value = answer(*arguments) if callable(answer) else answer
-    except NotImplementedError:
-        value = None
-    except Exception as error:
-        _note("check", "✗", f"{name} stopped with {type(error).__name__}: {error}")
-        return
-    if value is None or value is ...:
-        _note("check", "○", f"Not solved yet: replace the … in {name} and run both cells again.")
-        return
-    try:
-        if callable(expect):
-            right = bool(expect(value))
-        elif isinstance(expect, str):
-            right = value == expect
-        else:
-            right = bool(
-                np.shape(value) == np.shape(expect) and np.allclose(value, expect, rtol=0, atol=within, equal_nan=True)
-            )
-        shown = show(value)
-    except Exception as error:
-        _note("check", "✗", f"{name} cannot be judged: {type(error).__name__}: {error}")
-        return
-    _note("check", "✓" if right else "✗", f"{name} is right" if right else f"{name} is not right yet", shown)
+    display(Note("claim", "✓", statement, show(value), asked))
 
 
 def say(text: str) -> None:
@@ -162,7 +125,3 @@ class Note:
             + (f" <small>({asked})</small>" if asked else "")
             + "</div>"
         )
-
-
-def _note(kind: str, mark: str, statement: str, value: str = "", asked: str = "") -> None:
-    display(Note(kind, mark, statement, value, asked))

@@ -6,9 +6,11 @@ them from the photographs (L. Fei-Fei, R. Fergus and P. Perona, 2004; CC BY 4.0)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image, ImageOps
 
@@ -48,6 +50,32 @@ def thumbnails(photographs: ArrayLike) -> np.ndarray:
         here = photographs // PER_SHEET == number
         found[here] = cells.reshape(-1, SIDE, SIDE, 3)[photographs[here] % PER_SHEET]
     return found
+
+
+def photograph_rows(rows: Mapping[str, ArrayLike]) -> Figure:
+    """A row of photographs for each name, which stands to its left. Show `CREDIT` with the figure.
+
+    Parameters
+    ----------
+    rows : for each name the numbers of the photographs in the atlas, from left to right.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, or as in `thumbnails`.
+    """
+    if not rows:
+        raise ValueError("rows is empty: give at least one")
+    step, most = SIDE + 3, max(map(np.size, rows.values()))
+    figure, axes = plt.subplots(len(rows), 1, figsize=(7, 7 * len(rows) / (most + 2)), squeeze=False)
+    for ax, (name, photographs) in zip(axes[:, 0], rows.items(), strict=True):
+        strip = np.full((SIDE, step * most, 3), 255, np.uint8)
+        for i, picture in enumerate(thumbnails(photographs)):
+            strip[:, i * step : i * step + SIDE] = picture
+        ax.imshow(strip)
+        ax.axis("off")
+        ax.text(-6, SIDE / 2, name, ha="right", va="center")
+    return figure
 
 
 def small(photograph: Image.Image) -> Image.Image:

@@ -51,31 +51,31 @@ def true_labels(things: Sequence[Thing], n: int, epochs: float) -> tuple[float, 
     return known(model, old, old.labels), known(model, new, new.labels)
 
 
-def untaught(things: Sequence[Thing], n: int, epochs: float) -> tuple[float, float]:
-    old, new = draw(things, n, seed=3), draw(things, n, seed=4)
-    model = training.small_network([thing.name for thing in things]).model
-    return known(model, old, np.random.default_rng(0).permutation(old.labels)), known(model, new, new.labels)
+def beside_chance(shares: Sequence[float], things: Sequence[Thing], n: int, epochs: float) -> list[float]:
+    """The two shares; the second as 0 if it is about what a guess gets, which varies from training to training."""
+    old, new = (float(share) for share in shares)
+    return [old, 0.0 if abs(new - 1 / len(things)) < 0.2 else new]
 
 
 HEART = Exercise(
     "8.1",
     learn_by_heart,
     lambda: {
-        "128 pictures of two things": (distinct(2), 128, 60),
-        "128 pictures of four things": (distinct(4), 128, 60),
+        "64 pictures of two things": (distinct(2), 64, 40),
+        "64 pictures of four things": (distinct(4), 64, 60),
     },
     {
         "the labels were not shuffled, so that it can learn the things themselves": honest,
-        "compare its answers for the old pictures with the shuffled labels, which it has learned": true_labels,
+        "the first share is no better than a guess: train it, and compare with the shuffled labels": true_labels,
         "that is the share of the new pictures first": lambda things, n, epochs: learn_by_heart(things, n, epochs)[
             ::-1
         ],
         "it was asked for the same pictures twice: draw new ones with another seed": lambda things, n, epochs: (
             (learn_by_heart(things, n, epochs)[0],) * 2
         ),
-        "the network was not trained": untaught,
     },
     tolerance=0.17,
+    compared=beside_chance,
 )
 
 
