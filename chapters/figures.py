@@ -13,26 +13,26 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-NUMBERED = re.compile(r"Figure \d+(\.\d+)?\. ")
+NUMBERED = re.compile(r"Figure (\d+(\.\d+)?)\. ")
 logger = logging.getLogger(__name__)
 
 
 def with_captions(app: Sphinx, page: nodes.document) -> None:
     """Move each caption from below the output of a cell into a figure around its picture."""
     for paragraph in list(page.findall(nodes.paragraph)):
-        if not NUMBERED.match(paragraph.astext()) or not isinstance(
-            paragraph[0], nodes.emphasis
-        ):
+        numbered = NUMBERED.match(paragraph.astext())
+        if not numbered or not isinstance(paragraph[0], nodes.emphasis):
             continue
         picture = picture_before(paragraph)
-        if picture is None:
+        if picture is None or len(paragraph) > 1:
             logger.warning(
-                "a caption without a figure: %s",
+                "a caption must be a paragraph of its own below a figure: %s",
                 paragraph.astext()[:60],
                 location=paragraph,
             )
             continue
-        figure = nodes.figure("", classes=["captioned"])
+        name = f"figure-{numbered[1].replace('.', '-')}"
+        figure = nodes.figure("", classes=["captioned"], ids=[name])
         picture.replace_self(figure)
         figure += [picture, nodes.caption("", "", *paragraph[0].children)]
         paragraph.parent.remove(paragraph)

@@ -110,6 +110,7 @@ def test_internal_links_lead_somewhere(page):
         target, anchor = urldefrag(unquote(link["href"]))
         if OUTSIDE.match(target) or re.match(r"(mailto|javascript|data):", target):
             continue
+        target = target.split("?")[0]
         file = (HTML / page).parent / target if target else HTML / page
         if file.is_dir():
             file /= "index.html"

@@ -380,7 +380,7 @@ def _(difference, errors):
     return difference * errors * 32
 
 
-@answers("4.2", "4 numbers in a row, but a number is asked for")
+@answers("4.2", "8 numbers in a row, but a number is asked for")
 def _(trials):
     return [0.0] * trials
 

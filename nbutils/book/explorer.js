@@ -21,7 +21,7 @@
   const shown = (name) => name.replace(" mean", "");
 
   function readAddress() {
-    const asked = new URLSearchParams(location.hash.slice(1));
+    const asked = new URLSearchParams((location.hash || location.search).slice(1));
     const found = SETS.find((one) => one.key === asked.get("data"));
     if (found) state.set = found.key;
     state.weights = asked.get("weights") === "random" ? "random" : "trained";

@@ -75,7 +75,7 @@ def over_trials(formula: Callable) -> Callable:
 CORNER = Exercise(
     "4.2",
     corner,
-    lambda: {"four trials": (4,), "three trials": (3,)},
+    lambda: {"eight trials": (8,), "five trials": (5,)},
     {
         "that is the log density of the truth; asked is what the estimate says": lambda trials: 0.0,
         "that is what theory expects of the estimate; asked is the mean over the trials": lambda trials: -np.log(4),
