@@ -29,22 +29,18 @@ from nbutils.smallworld.things import load_things
 
 CHECK = re.compile(r'check\("([^"]+)", (\w+)\)')
 HEADING = re.compile(r"^### Exercise (\w+\.\d+):", re.MULTILINE)
-TRAINING = ("8.1", "8.4")  # these train networks
+TRAINING = ("8.1", "8.4")  # judged by what must hold for any training
 AVAILABLE = [
     chapter
     for chapter, module in MODULES.items()
     if (Path(__file__).parents[1] / "nbutils" / "exercises" / f"{module}.py").exists()
 ]
 DECLARED = [exercise for chapter in AVAILABLE for exercise in of_chapter(chapter).values()]
+EXACT = [exercise for exercise in DECLARED if exercise.number not in TRAINING]
 
 
 def each(exercises: list[Exercise]) -> pytest.MarkDecorator:
-    """A test for each exercise; those that train are slow."""
-    return pytest.mark.parametrize("exercise", [_marked(exercise, exercise.number) for exercise in exercises])
-
-
-def _marked(value: object, number: str, label: str = "") -> object:
-    return pytest.param(value, id=number + label, marks=[pytest.mark.slow] if number in TRAINING else [])
+    return pytest.mark.parametrize("exercise", exercises, ids=lambda exercise: exercise.number)
 
 
 @dataclass
@@ -91,7 +87,7 @@ def defined(page: Page, source: str) -> dict[str, object]:
     return space
 
 
-@each(DECLARED)
+@each(EXACT)
 def test_an_exercise_has_cases_that_tell_answers_apart(exercise):
     cases, again = exercise.cases(), exercise.cases()
     assert len(cases) >= 2
@@ -106,7 +102,7 @@ def test_an_exercise_has_cases_that_tell_answers_apart(exercise):
     assert all(same(a, b, exercise.tolerance) for a, b in zip(*views, strict=True)), "the solution is not reproducible"
 
 
-@each(DECLARED)
+@each(EXACT)
 def test_the_solution_and_what_the_notebook_says_is_right(exercise):
     assert judge(exercise, exercise.reference).mark == RIGHT
     page = pages()[exercise.number]
@@ -115,7 +111,7 @@ def test_the_solution_and_what_the_notebook_says_is_right(exercise):
     assert verdict.text.startswith(page.name)
 
 
-@each(DECLARED)
+@each(EXACT)
 def test_the_notebook_has_a_stub_of_the_same_arguments_under_its_number(exercise):
     page = pages()[exercise.number]
     assert page.heading == exercise.number
@@ -130,12 +126,12 @@ def test_the_notebook_has_a_stub_of_the_same_arguments_under_its_number(exercise
 
 def wrong_answers() -> list:
     declared = [
-        _marked((exercise, mistake, message), exercise.number, f": {message}")
+        pytest.param((exercise, mistake, message), id=f"{exercise.number}: {message}")
         for exercise in DECLARED
         for message, mistake in exercise.mistakes.items()
     ]
     more = [
-        _marked((find(number), answer, message), number, f": answer {i}")
+        pytest.param((find(number), answer, message), id=f"{number}: answer {i}")
         for number, answers in WRONG.items()
         for i, (answer, message) in enumerate(answers)
     ]
@@ -150,19 +146,19 @@ def test_a_wrong_answer_gets_the_message_meant_for_it(wrong):
     assert message in verdict.text
 
 
-@each(DECLARED)
+@each(EXACT)
 def test_at_least_four_wrong_answers_are_tried(exercise):
     assert len(exercise.mistakes) + len(WRONG.get(exercise.number, [])) >= 4
 
 
-@each(DECLARED)
+@each(EXACT)
 def test_the_expected_result_of_one_case_is_no_answer(exercise):
     for given in exercise.cases().values():
         constant = exercise.reference(*given)
         assert judge(exercise, lambda *_, constant=constant: copy.deepcopy(constant)).mark != RIGHT
 
 
-@each(DECLARED)
+@each(EXACT)
 def test_an_answer_cannot_change_what_it_is_compared_with(exercise):
     def spoil(value: object) -> None:
         if isinstance(value, (dict, list)):
@@ -198,6 +194,22 @@ def test_what_chapter_8_says_of_its_experiments():
     assert 0.35 < experiment("8.3", "three_words", 3300, 4) < 1
     pools, pixels = experiment("8.4", "two_networks", 3300, 3)
     assert pools > 2 * pixels
+
+
+@pytest.mark.parametrize(
+    "number, answer, mark",
+    [
+        ("8.1", (0.97, 0.05), RIGHT),
+        ("8.1", (0.97, 0.95), IS_WRONG),
+        ("8.1", (0.05, 0.03), IS_WRONG),
+        ("8.4", (0.3, 0.05), RIGHT),
+        ("8.4", (1.0, 0.05), IS_WRONG),
+        ("8.4", (0.05, 0.3), IS_WRONG),
+        ("8.4", (0.3, 1.0), IS_WRONG),
+    ],
+)
+def test_trainings_are_judged_by_what_must_hold_for_any(number, answer, mark):
+    assert judge(find(number), lambda things, n, epochs: answer).mark == mark
 
 
 def test_every_exercise_of_the_book_is_declared():
