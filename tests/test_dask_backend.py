@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
@@ -25,14 +26,26 @@ dask = pytest.importorskip("distributed")
 pytestmark = pytest.mark.slow  # worker processes take seconds to start
 
 
-@pytest.fixture(scope="module")
-def client():
+@contextlib.contextmanager
+def two_processes():
     with (
         dask.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
         ) as cluster,
         dask.Client(cluster) as client,
     ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client():
+    with two_processes() as client:
+        yield client
+
+
+@pytest.fixture
+def client_that_loses_one():
+    with two_processes() as client:
         yield client
 
 
@@ -143,30 +156,28 @@ needs_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKI
 
 
 @needs_kill
-def test_a_worker_is_killed_halfway_through_a_graph(tmp_path, client, monkeypatch):
+def test_a_worker_is_killed_halfway_through_a_graph(tmp_path, client_that_loses_one, monkeypatch):
     path, log = saved(tmp_path / "x.npy"), tmp_path / "log"
-    killed = kill_halfway(monkeypatch, client, log)
-    there = dask_backend.knn_graph(client, path, 12)
+    killed = kill_halfway(monkeypatch, client_that_loses_one, log)
+    there = dask_backend.knn_graph(client_that_loses_one, path, 12)
     assert work_was_lost(log, killed[0])
     here = knn_graph(path, 12)
     np.testing.assert_array_equal(here.indices, there.indices)
     np.testing.assert_array_equal(here.distances, there.distances)
-    client.wait_for_workers(2, timeout=60)
 
 
 @needs_kill
-def test_a_worker_is_killed_halfway_through_the_images(tmp_path, client, monkeypatch):
+def test_a_worker_is_killed_halfway_through_the_images(tmp_path, client_that_loses_one, monkeypatch):
     images = ImageFolder(draw(tmp_path / "drawn", count=8), to_tensor)
     here = activations.extract(network().model, images, network().layers, tmp_path / "here", batch_size=2, device="cpu")
-    killed = kill_halfway(monkeypatch, client, tmp_path / "log")
+    killed = kill_halfway(monkeypatch, client_that_loses_one, tmp_path / "log")
     there = dask_backend.extract(
-        client, network().model, images, network().layers, tmp_path / "there", batch_size=2, device="cpu"
+        client_that_loses_one, network().model, images, network().layers, tmp_path / "there", batch_size=2, device="cpu"
     )
     assert work_was_lost(tmp_path / "log", killed[0])
     assert list(here) == list(there) and here.shapes == there.shapes
     for layer in here:
         np.testing.assert_array_equal(here[layer], there[layer])
-    client.wait_for_workers(2, timeout=60)
 
 
 def test_an_atlas_is_the_same_bytes(tmp_path, client):

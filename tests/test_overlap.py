@@ -176,7 +176,9 @@ def test_what_labels_are_does_not_matter(kind, change):
 @pytest.mark.parametrize(
     "kind", [list, lambda values: np.array(values, object), Column], ids=["list", "array", "column"]
 )
-@pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan"), Missing()], ids=str)
+@pytest.mark.parametrize(
+    "missing", [None, float("nan"), np.float32("nan"), Missing()], ids=["None", "nan", "float32 nan", "of a class"]
+)
 def test_labels_that_are_missing(kind, missing):
     for labels in (["a", "b", missing, "a"], [1, 2, missing, 1]):
         for call in (lambda given: label_overlap(A, given, 2), chance_label_overlap):
