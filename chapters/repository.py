@@ -8,6 +8,7 @@ there is an address, and none where there is not.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from nbutils import __version__
@@ -115,6 +116,12 @@ def address(config: Path = CHAPTERS.parent / "_config.yml") -> str:
     return url
 
 
+def pages_address(url: str) -> str:
+    """Where GitHub Pages shows the book of a repository; "" for one elsewhere."""
+    known = re.fullmatch(r"https://github\.com/([^/]+)/([^/]+?)(\.git)?", url)
+    return f"https://{known[1]}.github.io/{known[2]}/" if known else ""
+
+
 def setup_cell(url: str, version: str = __version__) -> str:
     """The source of the first cell of every notebook of the book at `url`."""
     return SETUP_CELL.replace("VERSION", version).replace("REPOSITORY", url)
@@ -148,7 +155,7 @@ def write(path: Path, source: str) -> bool:
 
 
 def setup(app) -> dict:
-    """Sphinx calls this: buttons that lead to the repository only where there is one."""
+    """Sphinx calls this: buttons that lead to the repository only where there is one, and the addresses of the pages."""
 
     def buttons(app, config):
         options = config.html_theme_options
@@ -157,6 +164,9 @@ def setup(app) -> dict:
         options["launch_buttons"] = (
             {"colab_url": "https://colab.research.google.com"} if known else {}
         )
+        config.html_context["book_version"] = __version__
+        config.html_baseurl = pages_address(address())
+        config.ogp_site_url = config.html_baseurl
 
     app.connect("config-inited", buttons, priority=1)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
