@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -78,20 +79,67 @@ def from_nltk(reader: WordNetCorpusReader) -> nx.DiGraph:
     ValueError
         If `reader` has another version of WordNet, or is incomplete.
     """
-    if reader.get_version() != "3.0":
-        raise ValueError(
-            f"reader has WordNet {reader.get_version()}, but ImageNet's ids are those of 3.0: "
-            'use nltk.download("wordnet")'
-        )
+    _require_version(reader)
     graph = nx.DiGraph()
     for synset in reader.all_synsets("n"):
-        words = tuple(word.replace("_", " ") for word in synset.lemma_names())
+        words, hypernyms = _words(synset), _hypernyms(synset)
         graph.add_node(_id(synset), name=words[0], words=words)
-        # WordNet distinguishes instances (Rome is a city) from kinds (a city is a place); here both are hypernyms.
-        hypernyms = synset.hypernyms() + synset.instance_hypernyms()
-        graph.add_edges_from((_id(synset), _id(hypernym)) for hypernym in hypernyms)
+        graph.add_edges_from((_id(synset), hypernym) for hypernym in hypernyms)
     _require_complete(graph, "reader does not have all of WordNet's nouns: download or install it again")
     return graph
+
+
+def nltk_reader() -> WordNetCorpusReader:
+    """NLTK's reader of the whole WordNet 3.0. It reads what is on this machine, and downloads nothing.
+
+    Raises
+    ------
+    LookupError
+        If NLTK or its data are missing; the message is a sentence that says how to get them.
+    """
+    try:
+        import nltk
+    except ImportError:
+        raise LookupError("NLTK is not installed here: `pip install nltk` installs it.") from None
+    remedy = '`nltk.download("wordnet")` fetches them once.'
+    try:
+        nltk.corpus.wordnet.ensure_loaded()
+    except LookupError:
+        raise LookupError(f"NLTK has no data of WordNet on this machine: {remedy}") from None
+    except (OSError, ValueError, AssertionError):
+        raise LookupError(f"NLTK's data of WordNet are damaged on this machine: {remedy}") from None
+    return nltk.corpus.wordnet
+
+
+def in_nltk(reader: WordNetCorpusReader, a: str) -> Synset:
+    """The synset with the id `a` in the whole of WordNet, with its gloss and its hyponyms; KeyError if it has none."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No WordNet synset found")
+        synset = reader.synset_from_pos_and_offset("n", int(a.removeprefix("n")))
+    if synset is None:
+        raise KeyError(f"synset {a!r} is not a noun of WordNet {reader.get_version()}: check the id")
+    return synset
+
+
+def siblings(reader: WordNetCorpusReader, a: str) -> list[str]:
+    """The ids of all other synsets of WordNet that have a hypernym in common with `a`, in the order of their ids."""
+    above = [in_nltk(reader, hypernym) for hypernym in _hypernyms(in_nltk(reader, a))]
+    below = {_id(synset) for one in above for synset in one.hyponyms() + one.instance_hyponyms()}
+    return sorted(below - {a})
+
+
+def differences(graph: nx.DiGraph, reader: WordNetCorpusReader) -> list[str]:
+    """The synsets of `graph` that have other words or hypernyms in the whole of WordNet, or are missing from it."""
+
+    def same(a: str) -> bool:
+        try:
+            synset = in_nltk(reader, a)
+        except KeyError:
+            return False
+        return _words(synset) == graph.nodes[a]["words"] and set(_hypernyms(synset)) == set(graph.successors(a))
+
+    _require_version(reader)
+    return [a for a in graph if not same(a)]
 
 
 def is_a(graph: nx.DiGraph, a: str, ancestor: str) -> bool:
@@ -220,6 +268,23 @@ def _rows(path: str | os.PathLike) -> Iterator[dict[str, str]]:
 
 def _id(synset: Synset) -> str:
     return f"n{synset.offset():08d}"
+
+
+def _words(synset: Synset) -> tuple[str, ...]:
+    return tuple(word.replace("_", " ") for word in synset.lemma_names())
+
+
+def _hypernyms(synset: Synset) -> list[str]:
+    # WordNet distinguishes instances (Rome is a city) from kinds (a city is a place); here both are hypernyms.
+    return [_id(hypernym) for hypernym in synset.hypernyms() + synset.instance_hypernyms()]
+
+
+def _require_version(reader: WordNetCorpusReader) -> None:
+    if reader.get_version() != "3.0":
+        raise ValueError(
+            f"reader has WordNet {reader.get_version()}, but ImageNet's ids are those of 3.0: "
+            'use nltk.download("wordnet")'
+        )
 
 
 def _require(graph: nx.DiGraph, a: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import networkx as nx
@@ -267,6 +269,35 @@ def test_another_version_of_wordnet_is_refused():
         wordnet.from_nltk(Reader())
 
 
+@pytest.mark.parametrize("damage", [lambda folder: None, lambda folder: (folder / "data.noun").write_text("")])
+def test_without_nltks_data_the_reader_says_how_to_get_them(tmp_path, damage):
+    """In a process of its own, since NLTK finds its data once; a warning or a download would show."""
+    folder = tmp_path / "corpora" / "wordnet"
+    folder.mkdir(parents=True)
+    damage(folder)
+    code = """
+import nltk
+from nbutils.wordnet import nltk_reader
+nltk.data.path = [sys.argv[1]]
+try:
+    nltk_reader()
+except LookupError as missing:
+    print(missing)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"import sys{code}", tmp_path], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'nltk.download("wordnet")' in done.stdout
+    assert done.stderr == ""
+
+
+def test_without_nltk_the_reader_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nltk", None)
+    with pytest.raises(LookupError, match="NLTK is not installed here: `pip install nltk`"):
+        wordnet.nltk_reader()
+
+
 # Against NLTK, on all of WordNet
 
 
@@ -315,6 +346,28 @@ def test_the_file_is_what_the_script_makes(make_wordnet, full):
 def test_the_whole_has_all_nouns_below_one_root(full):
     assert len(full) == 82115  # the number of noun synsets that WordNet's own statistics give for 3.0
     assert [node for node in full if not full.out_degree(node)] == [ENTITY]
+
+
+def test_the_part_is_found_to_agree_with_the_whole_and_each_difference_is_named(graph, reader):
+    assert wordnet.differences(graph, reader) == []
+    other = graph.copy()
+    other.nodes[DOG]["words"] = ("hound",)
+    other.add_edge(CHAIR, ANIMAL)
+    other.add_node("n00000001", name="nothing", words=("nothing",))
+    assert set(wordnet.differences(other, reader)) == {DOG, CHAIR, "n00000001"}
+
+
+def test_a_synset_of_the_whole_has_its_gloss_and_its_siblings(full, reader):
+    assert wordnet.in_nltk(reader, CARNIVORE).definition().startswith("a terrestrial or aquatic flesh-eating mammal")
+    for a in (DOG, CAT, DALMATIAN, CHAIR):  # a dog has two hypernyms
+        assert set(wordnet.siblings(reader, a)) == {
+            b for b in full if b != a and set(full.successors(b)) & set(full.successors(a))
+        }
+
+
+def test_an_id_that_is_no_noun_is_refused(reader):
+    with pytest.raises(KeyError, match=r"n00000001.*check the id"):
+        wordnet.in_nltk(reader, "n00000001")
 
 
 def test_path_distances_are_nltks(full, reader, pairs):
