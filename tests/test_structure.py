@@ -267,6 +267,7 @@ def test_what_is_imported_is_declared():
         undeclared += [f"{module}: {name}" for name in others(imports(tree, package)) - required - (late & anywhere)]
     assert not undeclared
     here = {path.stem for folder in ("chapters", "tests", "tests/golden") for path in (ROOT / folder).glob("*.py")}
+    here |= {path.parent.name for path in (ROOT / "chapters").glob("*/__init__.py")}
     assert others(chapter_imports()) - here <= extras["notebooks"] | extras[""]
     # A part of bench.py runs in an environment of its own, with other libraries.
     paths = [path for path in (ROOT / "tests").glob("*.py") if path.name != "bench.py"]

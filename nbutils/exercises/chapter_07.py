@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from scipy.cluster.hierarchy import linkage
@@ -57,9 +58,15 @@ SURVIVORS = Exercise(
 
 
 def above_chance(pairs: np.ndarray, families: np.ndarray) -> float:
-    a, b = pairs.T
-    every = np.triu_indices(len(families), 1)
-    return (families[a] == families[b]).mean() - (families[every[0]] == families[every[1]]).mean()
+    return share(pairs, families) - by_chance(families)
+
+
+def share(pairs: np.ndarray, families: np.ndarray) -> float:
+    return float((families[pairs[:, 0]] == families[pairs[:, 1]]).mean())
+
+
+def by_chance(families: np.ndarray) -> float:
+    return share(np.transpose(np.triu_indices(len(families), 1)), families)
 
 
 def kin_pairs() -> Cases:
@@ -78,14 +85,6 @@ def kin_pairs() -> Cases:
     }
 
 
-def share(pairs: np.ndarray, families: np.ndarray) -> float:
-    return float((families[pairs[:, 0]] == families[pairs[:, 1]]).mean())
-
-
-def frequencies(families: np.ndarray) -> np.ndarray:
-    return np.unique(families, return_counts=True)[1] / len(families)
-
-
 ABOVE = Exercise(
     "7.2",
     above_chance,
@@ -99,47 +98,63 @@ ABOVE = Exercise(
             share(pairs, families) - 1 / len(set(families))
         ),
         "that is the ratio of the two shares; asked is their difference": lambda pairs, families: (
-            share(pairs, families) / (share(pairs, families) - above_chance(pairs, families))
+            share(pairs, families) / by_chance(families)
         ),
-        "that is the share by chance alone": lambda pairs, families: (
-            share(pairs, families) - above_chance(pairs, families)
-        ),
+        "that is the share by chance alone": lambda pairs, families: by_chance(families),
         "that is chance minus the share; take it the other way round": lambda pairs, families: (
-            -above_chance(pairs, families)
+            by_chance(families) - share(pairs, families)
         ),
         "those are numbers of pairs, not shares": lambda pairs, families: len(pairs) * above_chance(pairs, families),
         "compare the families of the two categories, not their numbers": lambda pairs, families: (
-            (pairs[:, 0] == pairs[:, 1]).mean() - (share(pairs, families) - above_chance(pairs, families))
+            (pairs[:, 0] == pairs[:, 1]).mean() - by_chance(families)
         ),
         "chance is a share of all pairs of categories, not only of those that have kin": lambda pairs, families: (
-            share(pairs, families)
-            - np.mean([families[a] == families[b] for a, b in combinations(np.unique(pairs).tolist(), 2)])
+            share(pairs, families) - by_chance(families[np.unique(pairs)])
         ),
         "a pair by chance is of one family if both are: the share of the largest family is not enough": (
-            lambda pairs, families: share(pairs, families) - frequencies(families).max()
+            lambda pairs, families: share(pairs, families) - majority(families)
         ),
     },
     tolerance=1e-6,
 )
 
+
+def majority(families: np.ndarray) -> float:
+    """The share of the most frequent family."""
+    return float(np.unique(families, return_counts=True)[1].max() / len(families))
+
+
 # --- 7.3
 
 
-def purity_of(tree: np.ndarray, families: np.ndarray) -> float:
-    return float(np.mean([pure for pure, *_ in joined(tree, families)]))
+class Pair(NamedTuple):
+    """Two leaves of a tree: the number of their smallest subtree, the families in it, and their own families."""
+
+    node: int
+    inside: np.ndarray
+    one: int
+    other: int
+
+    @property
+    def kin(self) -> bool:
+        return self.one == self.other
+
+    @property
+    def purity(self) -> float:
+        return float((self.inside == self.one).mean())
 
 
-def joined(tree: np.ndarray, families: np.ndarray) -> list[tuple[float, int, int]]:
-    """For each pair of one family: the purity of its smallest subtree, the number of that subtree, and its family."""
-    below = [[leaf] for leaf in range(len(families))]
-    found = []
+def leaf_pairs(tree: np.ndarray, families: np.ndarray) -> list[Pair]:
+    below, found = [[leaf] for leaf in range(len(families))], []
     for a, b in tree[:, :2].astype(int):
         below.append(below[a] + below[b])
-        for i in below[a]:
-            for j in below[b]:
-                if families[i] == families[j]:
-                    found.append((float(np.mean(families[below[-1]] == families[i])), len(below) - 1, int(families[i])))
+        inside = families[below[-1]]
+        found += [Pair(len(below) - 1, inside, int(families[i]), int(families[j])) for i in below[a] for j in below[b]]
     return found
+
+
+def purity_of(tree: np.ndarray, families: np.ndarray) -> float:
+    return float(np.mean([pair.purity for pair in leaf_pairs(tree, families) if pair.kin]))
 
 
 def trees() -> Cases:
@@ -153,43 +168,24 @@ def trees() -> Cases:
     }
 
 
-def over(groups: list, values: list[float]) -> float:
-    """The mean over groups of the mean in each."""
-    return float(
-        np.mean([np.mean([v for g, v in zip(groups, values, strict=True) if g == one]) for one in set(groups)])
-    )
+def mean_of(value: Callable, group: Callable = lambda pair: 0, chosen: Callable = lambda pair: pair.kin) -> Callable:
+    """The mean over groups of the mean of a value of the chosen pairs in each."""
 
+    def answer(tree: np.ndarray, families: np.ndarray) -> float:
+        groups: dict[int, list[float]] = {}
+        for pair in filter(chosen, leaf_pairs(tree, families)):
+            groups.setdefault(group(pair), []).append(value(pair))
+        return float(np.mean([np.mean(values) for values in groups.values()]))
 
-def leaves(tree: np.ndarray) -> list[list[int]]:
-    """The leaves below every node."""
-    below = [[leaf] for leaf in range(len(tree) + 1)]
-    for a, b in tree[:, :2].astype(int):
-        below.append(below[a] + below[b])
-    return below
-
-
-def majority(families: np.ndarray) -> float:
-    return float(frequencies(families).max())
-
-
-def with_every_pair(tree: np.ndarray, families: np.ndarray) -> float:
-    below, found = leaves(tree), []
-    for node, (a, b) in enumerate(tree[:, :2].astype(int), start=len(families)):
-        found += [np.mean(families[below[node]] == families[i]) for i in below[a] for j in below[b]]
-    return float(np.mean(found))
+    return answer
 
 
 def with_leaves(tree: np.ndarray, families: np.ndarray) -> float:
-    found = [pure for pure, *_ in joined(tree, families)]
-    return float(np.mean(found + [1.0] * len(families)))
+    return float(np.mean([pair.purity for pair in leaf_pairs(tree, families) if pair.kin] + [1.0] * len(families)))
 
 
-def without_the_pair(tree: np.ndarray, families: np.ndarray) -> float:
-    below, found = leaves(tree), []
-    for _, node, family in joined(tree, families):
-        inside = (families[below[node]] == family).sum() - 2
-        found.append(inside / max(1, len(below[node]) - 2))
-    return float(np.mean(found))
+def in_the_whole_tree(tree: np.ndarray, families: np.ndarray) -> float:
+    return float(np.mean([(families == pair.one).mean() for pair in leaf_pairs(tree, families) if pair.kin]))
 
 
 PURITY = Exercise(
@@ -197,29 +193,23 @@ PURITY = Exercise(
     purity_of,
     trees,
     {
-        "the mean is over pairs of leaves, not over subtrees": lambda tree, families: over(
-            [node for _, node, _ in joined(tree, families)], [pure for pure, *_ in joined(tree, families)]
+        "the mean is over pairs of leaves, not over subtrees": mean_of(lambda p: p.purity, lambda p: p.node),
+        "the mean is over all pairs at once, not family by family": mean_of(lambda p: p.purity, lambda p: p.one),
+        "the purity of a subtree is the share of the pair's own family, not of the most frequent one": mean_of(
+            lambda p: majority(p.inside)
         ),
-        "the mean is over all pairs at once, not family by family": lambda tree, families: over(
-            [family for *_, family in joined(tree, families)], [pure for pure, *_ in joined(tree, families)]
-        ),
-        "the purity of a subtree is the share of the pair's own family, not of the most frequent one": (
-            lambda tree, families: float(
-                np.mean([majority(families[leaves(tree)[node]]) for _, node, _ in joined(tree, families)])
-            )
-        ),
-        "only pairs of one family count": with_every_pair,
+        "only pairs of one family count": mean_of(lambda p: p.purity, chosen=lambda p: True),
         "a leaf and itself are no pair": with_leaves,
-        "the two leaves of the pair belong to their subtree: count them": without_the_pair,
-        "that is the whole tree; take the smallest subtree that holds both leaves": lambda tree, families: float(
-            np.mean([(families == family).mean() for *_, family in joined(tree, families)])
+        "the two leaves of the pair belong to their subtree: count them": mean_of(
+            lambda p: ((p.inside == p.one).sum() - 2) / max(1, len(p.inside) - 2)
         ),
-        "that is the mean share of the most frequent family in each subtree; asked is a mean over pairs": (
-            lambda tree, families: float(
-                np.mean([majority(families[inside]) for inside in leaves(tree)[len(families) :]])
-            )
+        "that is the whole tree; take the smallest subtree that holds both leaves": in_the_whole_tree,
+        "that is the mean share of the most frequent family in each subtree; asked is a mean over pairs": mean_of(
+            lambda p: majority(p.inside), lambda p: p.node, chosen=lambda p: True
         ),
-        "that is the smallest purity; asked is the mean": lambda tree, families: min(joined(tree, families))[0],
+        "that is the smallest purity; asked is the mean": lambda tree, families: min(
+            pair.purity for pair in leaf_pairs(tree, families) if pair.kin
+        ),
     },
 )
 
@@ -292,10 +282,15 @@ def renamed(a: np.ndarray, b: np.ndarray, order: np.ndarray) -> float:
     return correlated(a[np.ix_(order, order)], b)
 
 
-def correlated(a: np.ndarray, b: np.ndarray, diagonal: int = 1) -> float:
-    """The rank correlation of two matrices over the pairs above a diagonal."""
+def correlated(a: np.ndarray, b: np.ndarray, ranks: Callable = rankdata, diagonal: int = 1) -> float:
+    """The correlation of the ranks of two matrices over the pairs above a diagonal."""
     pairs = np.triu_indices(len(a), diagonal)
-    return float(np.corrcoef(rankdata(a[pairs]), rankdata(b[pairs]))[0, 1])
+    return float(np.corrcoef(ranks(a[pairs]), ranks(b[pairs]))[0, 1])
+
+
+def once_renamed(formula: Callable) -> Callable:
+    """An answer from `a` in the new order and `b`."""
+    return lambda a, b, order: formula(a[np.ix_(order, order)], b)
 
 
 def matrices() -> Cases:
@@ -312,16 +307,10 @@ def matrices() -> Cases:
     }
 
 
-def pearson(a: np.ndarray, b: np.ndarray, order: np.ndarray) -> float:
-    pairs = np.triu_indices(len(a), 1)
-    return float(np.corrcoef(a[np.ix_(order, order)][pairs], b[pairs])[0, 1])
-
-
 def shuffled_pairs(a: np.ndarray, b: np.ndarray, order: np.ndarray) -> float:
-    pairs = np.triu_indices(len(a), 1)
-    mixed = a[pairs].copy()
+    mixed = a[np.triu_indices(len(a), 1)]
     mixed[: len(order)] = mixed[order]
-    return float(np.corrcoef(rankdata(mixed), rankdata(b[pairs]))[0, 1])
+    return float(np.corrcoef(rankdata(mixed), rankdata(b[np.triu_indices(len(a), 1)]))[0, 1])
 
 
 RENAMED = Exercise(
@@ -329,7 +318,9 @@ RENAMED = Exercise(
     renamed,
     matrices,
     {
-        "that correlates the distances themselves: take their ranks": pearson,
+        "that correlates the distances themselves: take their ranks": once_renamed(
+            lambda a, b: correlated(a, b, lambda distances: distances)
+        ),
         "only the rows were taken in the new order: change rows and columns together": lambda a, b, order: correlated(
             a[order], b
         ),
@@ -337,28 +328,21 @@ RENAMED = Exercise(
             lambda a, b, order: correlated(a[:, order], b)
         ),
         "the order was not used": lambda a, b, order: correlated(a, b),
-        "the things of b were renamed instead of those of a": lambda a, b, order: correlated(
-            a, b[np.ix_(order, order)]
+        "the things of b were renamed instead of those of a": lambda a, b, order: renamed(b, a, order),
+        "the diagonal was counted: a thing and itself are no pair": once_renamed(
+            lambda a, b: correlated(a, b, diagonal=0)
         ),
-        "the diagonal was counted: a thing and itself are no pair": lambda a, b, order: correlated(
-            a[np.ix_(order, order)], b, 0
+        "the whole matrices were ranked, with their diagonals": once_renamed(
+            lambda a, b: float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
         ),
-        "the whole matrices were ranked, with their diagonals": lambda a, b, order: float(
-            np.corrcoef(rankdata(a[np.ix_(order, order)]), rankdata(b))[0, 1]
+        "only one of the two was ranked": once_renamed(
+            lambda a, b: float(np.corrcoef(rankdata(squareform(a, checks=False)), squareform(b))[0, 1])
         ),
-        "only one of the two was ranked": lambda a, b, order: float(
-            np.corrcoef(rankdata(a[np.ix_(order, order)][np.triu_indices(len(a), 1)]), b[np.triu_indices(len(a), 1)])[
-                0, 1
-            ]
+        "that is Kendall's correlation; asked is the ordinary one, of the ranks": once_renamed(
+            lambda a, b: kendalltau(squareform(a, checks=False), squareform(b)).statistic
         ),
-        "that is Kendall's correlation; asked is the ordinary one, of the ranks": lambda a, b, order: (
-            kendalltau(a[np.ix_(order, order)][np.triu_indices(len(a), 1)], b[np.triu_indices(len(a), 1)]).statistic
-        ),
-        "equal distances share a rank: argsort gives them different ones, rankdata does not": lambda a, b, order: float(
-            np.corrcoef(
-                a[np.ix_(order, order)][np.triu_indices(len(a), 1)].argsort(kind="stable").argsort(),
-                b[np.triu_indices(len(a), 1)].argsort(kind="stable").argsort(),
-            )[0, 1]
+        "equal distances share a rank: argsort gives them different ones, rankdata does not": once_renamed(
+            lambda a, b: correlated(a, b, lambda distances: distances.argsort(kind="stable").argsort())
         ),
         "the pairs were put in a new order instead of the things": shuffled_pairs,
     },

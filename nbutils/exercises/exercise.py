@@ -14,6 +14,34 @@ def itself(result: Any, *arguments: Any) -> Any:
     return result
 
 
+@dataclass(frozen=True)
+class Kind:
+    """The kind of a result: in words, and the keys of a dictionary."""
+
+    words: str
+    keys: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a function makes of each case: the kinds of its results, and what is compared of them."""
+
+    kinds: Mapping[str, Kind]
+    views: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """A solution or a mistake of which only the results are known, as in the students' edition."""
+
+    name: str
+    made: Made
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+
 @dataclass(frozen=True, eq=False)
 class Exercise:
     """An exercise.
@@ -29,8 +57,8 @@ class Exercise:
     """
 
     number: str
-    reference: Callable
+    reference: Callable | Recorded
     cases: Callable[[], Cases]
-    mistakes: Mapping[str, Callable] = field(default_factory=dict)
+    mistakes: Mapping[str, Callable | Recorded] = field(default_factory=dict)
     tolerance: float = 0.0
     compared: Callable = itself

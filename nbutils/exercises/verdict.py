@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dis
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -11,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .exercise import Cases, Exercise
+from .exercise import Cases, Exercise, Kind, Made, Recorded
 
 RIGHT, WRONG, OPEN = "✓", "✗", "○"
-ROUNDING = 1e-9  # relative difference of numbers that count as equal
+ROUNDING = 1e-5  # relative difference of numbers that count as equal: those of 32 bits, on any machine
 SMALL = 6  # entries of a result that is shown
 NOTHING_DONE = {"RESUME", "NOP", "LOAD_CONST", "POP_TOP", "RETURN_VALUE", "RETURN_CONST"}
 
@@ -40,7 +41,7 @@ def not_solved(name: str) -> Verdict:
 
 
 def untouched(answer: object) -> Verdict | None:
-    """The verdict on a function that does nothing, as the notebook has it; None for all others."""
+    """The verdict on what is still as the notebook has it, with ... for what is missing; None for all others."""
     if answer is None or answer is ...:
         return not_solved("the cell above")
     if (code := getattr(answer, "__code__", None)) is None:
@@ -48,7 +49,11 @@ def untouched(answer: object) -> Verdict | None:
     steps = list(dis.get_instructions(code))
     constants = [step.argval for step in steps if step.opname in ("LOAD_CONST", "RETURN_CONST")]
     nothing = {step.opname for step in steps} <= NOTHING_DONE and constants[-1] in (None, ...)
-    return not_solved(code.co_name) if nothing else None
+    gap = any(
+        step.argval is ... and (step.opname == "RETURN_CONST" or after.opname.startswith(("STORE_", "RETURN_")))
+        for step, after in itertools.pairwise([*steps, steps[-1]])
+    )
+    return not_solved(code.co_name) if nothing or gap else None
 
 
 @cache
@@ -58,15 +63,13 @@ def cases_of(exercise: Exercise) -> Cases:
 
 
 @cache
-def results_of(exercise: Exercise, function: Callable) -> dict[str, Any]:
-    """What the solution or a mistake makes of each case; they are only compared, and never handed out."""
-    return {case: run(exercise, case, function) for case in cases_of(exercise)}
-
-
-@cache
-def views_of(exercise: Exercise, function: Callable) -> dict[str, Any]:
-    """These results, ready to be compared."""
-    return {case: _view(exercise, case, result) for case, result in results_of(exercise, function).items()}
+def made_by(exercise: Exercise, function: Callable | Recorded) -> Made:
+    """What the solution or a mistake makes of each case, ready to be compared; it is never handed out."""
+    if isinstance(function, Recorded):
+        return function.made
+    results = {case: run(exercise, case, function) for case in cases_of(exercise)}
+    views = {case: _view(exercise, case, result) for case, result in results.items()}
+    return Made({case: kind_of(result) for case, result in results.items()}, views)
 
 
 def run(exercise: Exercise, case: str, function: Callable) -> Any:
@@ -81,6 +84,7 @@ def judge(exercise: Exercise, answer: object) -> Verdict:
         return verdict
     if not callable(answer):
         return Verdict(WRONG, f'Give the function itself, check("{exercise.number}", {name}), not its result.')
+    truth = made_by(exercise, exercise.reference)
     found, shown = {}, {}
     for case in cases_of(exercise):
         try:
@@ -93,15 +97,14 @@ def judge(exercise: Exercise, answer: object) -> Verdict:
             missing = f"for {case} {name} returns nothing. Is a `return` missing at its end?"
             return Verdict(OPEN, f"Not solved yet: {missing}")
         try:
-            _fits(result, results_of(exercise, exercise.reference)[case])
+            _fits(result, truth.kinds[case])
             found[case], shown[case] = _view(exercise, case, result), _short(result)
         except Unfit as problem:
             return Verdict(WRONG, f"For {case} {name} returns {problem}.")
         except Exception as error:
             return Verdict(WRONG, f"The result of {name} cannot be judged: {type(error).__name__}: {error}")
 
-    truth = views_of(exercise, exercise.reference)
-    wrong = [case for case in found if not same(found[case], truth[case], exercise.tolerance)]
+    wrong = [case for case in found if not same(found[case], truth.views[case], exercise.tolerance)]
     if not wrong:
         return Verdict(RIGHT, f"{name} is right in all {len(found)} cases.")
     for message, mistake in exercise.mistakes.items():
@@ -117,10 +120,10 @@ def _view(exercise: Exercise, case: str, result: Any) -> Any:
     return plain(exercise.compared(result, *copy.deepcopy(cases_of(exercise)[case])))
 
 
-def _makes(exercise: Exercise, mistake: Callable, found: dict[str, Any]) -> bool:
+def _makes(exercise: Exercise, mistake: Callable | Recorded, found: dict[str, Any]) -> bool:
     """Whether a mistake leads to what was found, in every case."""
     try:
-        made = views_of(exercise, mistake)
+        made = made_by(exercise, mistake).views
     except Exception:  # some cases do not allow the mistake
         return False
     return all(same(found[case], made[case], exercise.tolerance) for case in found)
@@ -154,13 +157,18 @@ def describe(value: Any) -> str:
     return f"several {what}s"  # how many may be what is asked
 
 
-def _fits(found: Any, expected: Any) -> None:
-    """Unfit unless two results are of the same kind and shape."""
-    have, want = describe(found), describe(expected)
-    none_of_several = want.startswith("several") and np.size(found) == 0
-    if have != want and not none_of_several:
-        raise Unfit(f"{have}, but {want} {'is' if want.startswith('a') else 'are'} asked for")
-    if isinstance(found, dict) and (unknown := [key for key in found if key not in expected]):
+def kind_of(value: Any) -> Kind:
+    """The kind of a result."""
+    return Kind(describe(value), tuple(value) if isinstance(value, dict) else ())
+
+
+def _fits(found: Any, asked: Kind) -> None:
+    """Unfit unless a result is of the kind and shape that is asked for."""
+    have = kind_of(found)
+    none_of_several = asked.words.startswith("several") and np.size(found) == 0
+    if have.words != asked.words and not none_of_several:
+        raise Unfit(f"{have.words}, but {asked.words} {'is' if asked.words.startswith('a') else 'are'} asked for")
+    if unknown := [key for key in have.keys if key not in asked.keys]:
         raise Unfit(f"a dictionary with the key {unknown[0]!r}, which is not asked for")
 
 
