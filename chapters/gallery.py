@@ -56,7 +56,7 @@ def link_figures(app: Sphinx, page: nodes.document, docname: str) -> None:
 def in_html(node: nodes.Node) -> str:
     """Text and formulas of a caption."""
     if isinstance(node, nodes.math):
-        return rf"\({html.escape(node.astext())}\)"
+        return rf'<span class="math">\({html.escape(node.astext())}\)</span>'
     if isinstance(node, nodes.Text):
         return html.escape(node.astext())
     return "".join(map(in_html, node.children))

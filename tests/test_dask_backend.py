@@ -120,11 +120,23 @@ def test_the_threads_of_one_worker_compute_in_full_precision_and_leave_the_setti
 
 
 def slowly(log, function, block, *arguments):
-    """Runs on a worker: adds a line to a file when it begins a block, and works slowly."""
-    with open(log, "a") as file:
-        file.write(f"{block.start} {os.getpid()}\n")
+    """Runs on a worker: adds a line to a file when it begins a block and when it has done it, and works slowly."""
+
+    def note(what):
+        with open(log, "a") as file:
+            file.write(f"{what} {block.start} {os.getpid()}\n")
+
+    note("begun")
     time.sleep(0.4)
-    return function(block, *arguments)
+    result = function(block, *arguments)
+    note("done")
+    return result
+
+
+def noted(log, what):
+    """The block and the process of each line."""
+    lines = (line.split() for line in log.read_text().splitlines())
+    return [(int(block), int(process)) for word, block, process in lines if word == what]
 
 
 def kill_halfway(monkeypatch, client, log):
@@ -136,7 +148,10 @@ def kill_halfway(monkeypatch, client, log):
         for count, found in enumerate(spread(client, slow, blocks, *arguments), 1):
             if count == len(blocks) // 2:
                 killed.append(max(client.run(os.getpid).values()))
-                time.sleep(0.1)  # it is at work on the next block by now
+                while not any(
+                    process == killed[0] for _, process in set(noted(log, "begun")) - set(noted(log, "done"))
+                ):
+                    time.sleep(0.01)  # until it is at work on a block
                 os.kill(killed[0], signal.SIGKILL)
             yield found
 
@@ -145,9 +160,8 @@ def kill_halfway(monkeypatch, client, log):
 
 
 def work_was_lost(log, killed):
-    begun = [tuple(map(int, line.split())) for line in log.read_text().splitlines()]
     by_block = {}
-    for block, process in begun:
+    for block, process in noted(log, "begun"):
         by_block.setdefault(block, []).append(process)
     return len(by_block) >= 6 and any(len(done) > 1 and done[0] == killed for done in by_block.values())
 
