@@ -302,6 +302,7 @@ def test_what_is_shown_is_what_the_functions_say(tab, home, atlas, data, layer, 
     mountains = "one mountain" if found.n_peaks == 1 else f"{found.n_peaks} mountains"
     assert mountains in tab.inner_text("#says")
     tab.click("#table summary")
+    tab.wait_for_selector("#table tbody tr")  # it is filled after it was opened
     assert tab.locator("#table tbody tr").count() == found.n_peaks
 
 
