@@ -14,7 +14,7 @@ WITHOUT_BOOK := --ignore=tests/test_book.py
 
 # What a cell's output depends on besides the cell itself; the execution cache does not look at these.
 INPUTS := $(INSTALLED) $(shell find nbutils data tests/golden -type f -not -path '*/__pycache__/*' 2>/dev/null)
-PAGES := _config.yml _toc.yml index.md $(shell find chapters _static -type f -not -path '*/.*' 2>/dev/null)
+PAGES := _config.yml _toc.yml index.md $(shell find chapters _static -type f -not -path '*/.*' -not -path '*/__pycache__/*' 2>/dev/null)
 
 # Progress bars would fill the pages; a kernel of the same name elsewhere must not take over.
 # Notebooks and tests run side by side, each on one core; without bytecode, PyTorch takes 9 s to import and not 3.
