@@ -10,10 +10,14 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 from bs4 import BeautifulSoup
+from exercises import CHAPTERS, read
 
 from nbutils import peaks
 from nbutils.book import widgets
 from nbutils.book.widgets import explore, flipbook, show_source
+from nbutils.density import knn_density
+from nbutils.neighbors import knn_graph
+from nbutils.synthetic import gaussian_mixture
 
 matplotlib.use("Agg")
 
@@ -280,3 +284,29 @@ def test_without_a_kernel_the_first_control_becomes_a_slider_over_frames(shown, 
     page = BeautifulSoup(shown[0].data, "html.parser")
     assert [image["alt"] for image in page.find_all("img")] == [told(height, 2) for height in (1, 2, 3)]
     assert [span.text for span in page.output.find_all("span")] == ["1", "2", "3"]
+
+
+def test_the_controls_of_chapter_5_answer_for_the_values_that_they_show(shown, monkeypatch):
+    monkeypatch.delenv("BOOK_STATIC", raising=False)
+    source = {cell.id: cell.source for cell in read(CHAPTERS / "05_density_peaks.ipynb").cells}
+    page: dict = {}
+    with plt.rc_context():  # the first of the cells sets the style of all figures
+        for cell in ("cell-01", "cell-26", "cell-30", "cell-40", "cell-40-b"):
+            exec(compile(source[cell], cell, "exec"), page)
+    hills, clouds = shown
+
+    def answer(box, *chosen) -> str:
+        *controls, picture = box.children
+        for control, value in zip(controls, chosen, strict=True):
+            control.value = value
+        return BeautifulSoup(picture.value, "html.parser").img["alt"]
+
+    for z, k in ((0, 30), (1.65, 30), (1.65, 10), (3, 100)):
+        graph = knn_graph(page["points"], k)
+        found = peaks.find_peaks(graph, knn_density(graph, 2, k), z)
+        assert f"k = {k} and Z = {z}: {found.n_peaks} peaks remain" in answer(hills, z, k)
+    for distance, sample in ((1, 0), (3, 7), (5, 19)):
+        points, _ = gaussian_mixture(500, [[-distance / 2, 0], [distance / 2, 0]], random_state=sample)
+        graph = knn_graph(points, 30)
+        found = peaks.find_peaks(graph, knn_density(graph, 2))
+        assert f"{distance} apart, sample {sample}: {found.n_peaks} peak" in answer(clouds, distance, sample)
