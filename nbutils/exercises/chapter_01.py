@@ -37,12 +37,14 @@ def models() -> Cases:
             nn.Conv2d(3, 4, 3), nn.Sequential(nn.Conv2d(4, 20, 1), nn.ReLU(), nn.Conv2d(20, 2, 3)), nn.Flatten()
         )
         deep = nn.Sequential(
-            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 30), nn.ReLU(), nn.Linear(30, 7), nn.Linear(7, 9)
+            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 900), nn.ReLU(), nn.Linear(900, 7), nn.Linear(7, 9)
         )
+        large = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Upsample(scale_factor=2), nn.Conv2d(4, 2, 3))
     image = torch.zeros(1, 3, 16, 12)
     return {
         "a network that is wide inside of a part": (wide.eval(), image),
         "a network that is wide at a linear layer": (deep.eval(), image),
+        "a network that enlarges its pictures": (large.eval(), image),
         "the small network of the book": (training.small_network(["a", "b"]).model, torch.zeros(1, 3, 32, 32)),
     }
 
@@ -164,10 +166,12 @@ def window(convolutions: Sequence[tuple[int, int]], start: int = 1, beyond: int 
 def stacks() -> Cases:
     rng = np.random.default_rng(13)
     random = [(int(w), int(s)) for w, s in zip(rng.choice([3, 5, 7], 7), rng.choice([1, 2, 3], 7), strict=True)]
+    even = [(int(w), int(s)) for w, s in zip(rng.integers(2, 9, 9), rng.choice([1, 2, 4], 9), strict=True)]
     return {
         "four convolutions of width 3": ([(3, 2), (3, 1), (3, 2), (3, 1)],),
         "convolutions of several widths": ([(3, 2), (3, 1), (5, 2), (5, 1), (7, 1)],),
         "seven random convolutions": (random,),
+        "nine random convolutions, some of even widths": (even,),
         "no convolution at all": ([],),
     }
 
@@ -196,6 +200,12 @@ WIDTH = Exercise(
         "the convolutions were taken in reverse": lambda convolutions: window(convolutions[::-1]),
         "a stride multiplies the distance of positions; it is not added to it": lambda convolutions: (
             1 + sum((w - 1) * (1 + sum(s - 1 for _, s in convolutions[:i])) for i, (w, _) in enumerate(convolutions))
+        ),
+        "a convolution of width w reaches w - 1 positions further, and not half of that": (
+            lambda convolutions: window([(wide // 2 + 1, stride) for wide, stride in convolutions])
+        ),
+        "the strides of all convolutions before it count, not only the last one": lambda convolutions: (
+            1 + sum((w - 1) * ([1] + [s for _, s in convolutions])[i] for i, (w, _) in enumerate(convolutions))
         ),
         "that is the sum of the widths": lambda convolutions: sum(wide for wide, _ in convolutions),
         "that is the product of the widths": lambda convolutions: int(np.prod([wide for wide, _ in convolutions])),
@@ -231,10 +241,12 @@ def drawings() -> Cases:
     drawing = draw(load_things(), 198, seed=14)
     pictures, latents = drawing.tensors(), drawing.latents
     colour = latents["background"] - latents["background"].mean(1, keepdims=True)
+    chance = np.random.default_rng(16).normal(size=198)  # on which neighbours happen to agree less than strangers
     return {
         "the stem and the colour": ("stem", pictures, colour),
         "block 3 and the place": ("block 3", pictures, latents["x"]),
         "the logits and light or dark": ("logits", pictures, latents["light"]),
+        "the pool and a latent of random numbers": ("pool", pictures, chance),
     }
 
 
@@ -252,6 +264,9 @@ UNTRAINED = Exercise(
         "the argument layer is not used: that is the pool in every case": of_layer("pool"),
         "those are the pixels in every case": lambda layer, pictures, latent: agreement(
             knn_graph(pictures, 15), latent
+        ),
+        "an agreement can be negative: no absolute value is asked for": lambda layer, pictures, latent: abs(
+            untrained_agreement(layer, pictures, latent)
         ),
         "that is the trained network: load it at epoch 0": lambda layer, pictures, latent: agreed(
             layer, pictures, latent, None

@@ -27,6 +27,8 @@ NEEDED = Exercise(
         "a difference of 0.25 and two errors": (0.25, 2),
         "a difference of 0.3 and three errors": (0.3, 3),
         "a difference of 0.2 and one error": (0.2, 1),
+        "a difference of 0.7 and two errors": (0.7, 2),
+        "a difference of 1 and two errors": (1.0, 2),
     },
     {
         "both densities are uncertain: their difference has a larger error than either": lambda difference, errors: (
@@ -50,8 +52,14 @@ NEEDED = Exercise(
         ),
         "that is upside down": lambda difference, errors: (difference / errors) ** 2 / 2,
         "that is the root of the number of neighbours": lambda difference, errors: np.sqrt(2) * errors / difference,
+        "with fewer neighbours than that the error is too large: round up, if at all": lambda difference, errors: (
+            2 * (errors / difference) ** 2 // 1
+        ),
+        "that is one more than needed where the number is whole already": lambda difference, errors: (
+            2 * (errors / difference) ** 2 // 1 + 1
+        ),
     },
-    tolerance=1.001,  # a number of neighbours may be rounded up
+    compared=lambda result, difference, errors: float(np.ceil(float(result) - 1e-6)),  # it may be rounded up
 )
 
 # --- 4.2
@@ -130,10 +138,14 @@ def mass(
 def rings() -> Cases:
     rng = np.random.default_rng(43)
     many, few = rng.normal(size=(2000, 2)), 0.5 * rng.normal(size=(500, 2))
+    angles = np.arange(500) * 2 * np.pi / 500
+    circle = 50 * np.column_stack([np.cos(angles), np.sin(angles)])
     return {
         "2,000 points and the ring from 100 to 1,000": (many, 100, 1000),
-        "2,000 points and the ring from 7 to 21": (many, 7, 21),
-        "500 points and the ring from 5 to 500": (few, 5, 500),
+        "2,000 points and the ring from 30 to 90": (many, 30, 90),
+        "500 points and the ring from 10 to 100": (few, 10, 100),
+        "30 points in one place and two far away": (np.vstack([np.zeros((30, 2)), 1000 * circle[:2]]), 1, 5),
+        "29 points in one place and 500 on a wide circle": (np.vstack([np.zeros((29, 2)), circle]), 1, 5),
     }
 
 
@@ -146,6 +158,15 @@ RINGS = Exercise(
             x, inner, outer, at=1
         ),
         "that is the estimate with one neighbour; use k = 30": lambda x, inner, outer: mass(x, inner, outer, 1, 1),
+        "the 30th neighbour is entry 29 of the sorted distances, since they are counted from 0": (
+            lambda x, inner, outer: mass(x, inner, outer, at=31)
+        ),
+        "the place is none of the points, so the 29th distance is not that to the 30th neighbour": (
+            lambda x, inner, outer: mass(x, inner, outer, at=29)
+        ),
+        "the place is none of the points: the estimate is divided by n, not by n - 1": (
+            lambda x, inner, outer: mass(x, inner, outer, n=len(x) - 1)
+        ),
         "k is 30 above the line too": lambda x, inner, outer: mass(x, inner, outer, 1),
         "that holds only far out, where the distance to the 30th neighbour is that to the origin": (
             lambda x, inner, outer: 2 * 30 / len(x) * np.log(outer / inner)
@@ -179,7 +200,7 @@ RINGS = Exercise(
             mass(x, inner, outer) / np.log(outer / inner)
         ),
     },
-    tolerance=0.07,
+    tolerance=0.03,
     compared=lambda result, x, inner, outer: float(np.log(max(float(result), 1e-12))),
 )
 

@@ -34,6 +34,13 @@ def saddles() -> Cases:
         "400 pairs of peaks, 30 neighbours and Z = 1.65": world(30, 1.65),
         "400 pairs of peaks, 10 neighbours and Z = 1.65": world(10, 1.65),
         "400 pairs of peaks, 30 neighbours and Z = 3": world(30, 3.0),
+        "four pairs, of which one is just Z errors deep": (
+            np.array([-2.25, -2, -2.5, -1]),
+            *np.full((1, 4), -2),
+            np.full(4, -3),
+            16,
+            1.5,
+        ),
     }
 
 
@@ -65,6 +72,9 @@ STAYS = Exercise(
             lambda depth, k, z: depth > z * np.sqrt(2 / k)
         ),
         "the error is 1 over the square root of k": with_depth(lambda depth, k, z: depth > z * 2 / k),
+        "a pair that is just z errors deep does not stay two: it has to be more": with_depth(
+            lambda depth, k, z: depth >= z * 2 / np.sqrt(k)
+        ),
         "that says which pairs are merged": with_depth(lambda depth, k, z: depth <= z * 2 / np.sqrt(k)),
         "the depth does not have to be positive only, but more than z errors": with_depth(
             lambda depth, k, z: depth > 0

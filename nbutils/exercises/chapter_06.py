@@ -96,6 +96,11 @@ def peaks_of_some(x: np.ndarray, rows: np.ndarray, k: int) -> int:
 def clouds() -> Cases:
     rng = np.random.default_rng(62)
     two, _ = gaussian_mixture(400, np.array([[0, 0], [8, 0]]), 1.0, [0.85, 0.15], 0)
+    many, _ = gaussian_mixture(
+        700, np.random.default_rng([62, 3]).uniform(0, 9, (12, 2)) * [1, 3], np.linspace(0.5, 1, 12).tolist(), None, 3
+    )
+    # An island of 11 points has a peak if no neighbour is outside of it, one of 10 points has none.
+    islands = rng.normal(size=(221, 2)) + np.repeat([[0, 0], [0, 200], [0, 400]], [200, 11, 10], axis=0)
     four, _ = gaussian_mixture(600, np.array([[0, 0], [9, 0], [0, 9], [9, 9]]), 1.0, [0.7, 0.15, 0.1, 0.05], 1)
     return {
         "all points of two hills": (two, np.arange(400), 15),
@@ -103,6 +108,8 @@ def clouds() -> Cases:
         "a random third of four hills": (four, rng.permutation(600)[:200], 10),
         "the largest of four hills alone": (four, np.flatnonzero((four < 4.5).all(axis=1)), 15),
         "all points of four hills, with larger neighbourhoods": (four, np.arange(600), 60),
+        "some points of twelve hills": (many, np.arange(450), 10),
+        "a hill and two islands": (islands, np.arange(221), 10),
     }
 
 
@@ -123,6 +130,15 @@ SOME = Exercise(
         ),
         "those are all candidates: a peak has to stand out, with z = 1.65": lambda x, rows, k: (
             topography(knn_graph(x[rows], k), k, 0).n_peaks
+        ),
+        "a peak has to stand out by 1.65 errors, not by one": lambda x, rows, k: (
+            topography(knn_graph(x[rows], k), k, 1).n_peaks
+        ),
+        "the points are taken as they are, and not scaled": lambda x, rows, k: (
+            topography(knn_graph(x[rows] / x[rows].std(axis=0), k), k).n_peaks
+        ),
+        "that is the largest number of a peak; peaks are counted from 0": lambda x, rows, k: int(
+            topography(knn_graph(x[rows], k), k).labels.max()
         ),
         "rows says which points to take, not only how many": lambda x, rows, k: (
             topography(knn_graph(x[: len(rows)], k), k).n_peaks
@@ -222,11 +238,15 @@ def nested() -> Cases:
         return knn_graph(x, 100), labels
 
     near, far = world(1.0, 1), world(9.0, 2)
+    rng, c = np.random.default_rng(64), np.arange(8)
+    close, labels = gaussian_mixture(640, np.column_stack([6 * (c // 4), 4 * (c // 2 % 2), 2 * (c % 2)]), 1.0, None, 1)
+    mixed = knn_graph(close, 60), np.where(rng.random(640) < 0.35, rng.integers(0, 8, 640), labels)
     return {
         "categories that overlap": (*near, cuts, 20),
         "categories far apart": (*far, cuts, 20),
         "categories far apart, with larger neighbourhoods": (*far, cuts, 100),
         "categories far apart, and the cuts in reverse": (*far, cuts[::-1], 20),
+        "categories of which a third has a wrong label": (*mixed, [cuts[i] for i in (1, 2, 0, 3)], 20),
     }
 
 
@@ -246,6 +266,11 @@ BEST = Exercise(
         ),
         "that is the cut with the number of groups nearest to that of the peaks": lambda graph, labels, cuts, k: int(
             np.argmin([abs(len(cut.names) - topography(graph, k).n_peaks) for cut in cuts])
+        ),
+        "that is the share of pairs on which both agree, from which chance was not taken off": (
+            lambda graph, labels, cuts, k: int(
+                np.argmax([rand_score(cut.labels[labels], topography(graph, k).labels) for cut in cuts])
+            )
         ),
         "places are counted from 0": lambda graph, labels, cuts, k: best_cut(graph, labels, cuts, k) + 1,
     },

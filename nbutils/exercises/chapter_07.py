@@ -327,7 +327,7 @@ RENAMED = Exercise(
         "only the columns were taken in the new order: change rows and columns together": (
             lambda a, b, order: correlated(a[:, order], b)
         ),
-        "the order was not used": lambda a, b, order: correlated(a, b),
+        "the order was not used, or for both: only a is taken in the new order": lambda a, b, order: correlated(a, b),
         "the things of b were renamed instead of those of a": lambda a, b, order: renamed(b, a, order),
         "the diagonal was counted: a thing and itself are no pair": once_renamed(
             lambda a, b: correlated(a, b, diagonal=0)

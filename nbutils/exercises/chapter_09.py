@@ -84,7 +84,18 @@ def budgets() -> Cases:
         "a budget that three layers nearly use up": (layers, 500_000, 0.08),
         "a budget for all": (layers, 1000, 10.0),
         "random layers": (random, 1_000_000, 0.4),
+        "three layers that use up the budget exactly": (
+            {"input": (4,), "stem": (2, 1), "pool": (1,), "logits": (8,)},
+            500_000_000,
+            7.0,
+        ),
+        "two layers, of which 2 GB are not enough for both": ({"stem": (1, 1), "pool": (1, 1, 1)}, 520_000_000, 2.0),
     }
+
+
+def in_order(shapes: Shapes, chosen: list[str]) -> list[str]:
+    """Those that were chosen, in the order of the network."""
+    return [name for name in shapes if name in chosen]
 
 
 def by_size(shapes: Shapes) -> list[str]:
@@ -116,6 +127,20 @@ FITTING = Exercise(
         ),
         "a number takes two bytes here, not four": lambda shapes, n, budget: fitting(shapes, 2 * n, budget),
         "n images are to be stored, not one": lambda shapes, n, budget: fitting(shapes, 1, budget),
+        "layers that use up the budget exactly fit: use <=": lambda shapes, n, budget: fitting(
+            shapes, n, budget * (1 - 1e-9)
+        ),
+        "a gigabyte has 10^9 bytes here, not 2^30": lambda shapes, n, budget: fitting(shapes, n, budget * 2**30 / 1e9),
+        "the last one that was taken does not fit any more: add first, then compare": lambda shapes, n, budget: (
+            in_order(
+                shapes,
+                [
+                    name
+                    for place, name in enumerate(by_size(shapes))
+                    if 2 * n * sum(size(shapes[smaller]) for smaller in by_size(shapes)[:place]) / 1e9 < budget
+                ],
+            )
+        ),
         "those are the layers that do not fit": lambda shapes, n, budget: [
             name for name in shapes if name not in fitting(shapes, n, budget)
         ],
@@ -162,6 +187,51 @@ def two_networks() -> Cases:
         ),
         "two layers and four neighbours": world(3, 4, {"pool": (3, True), "logits": (0, True)}),
         "three layers and five neighbours": world(4, 5, {"a": (0, True), "b": (2, True), "c": (4, False)}),
+        **misleading(),
+    }
+
+
+def popularity(graph: NeighborGraph) -> np.ndarray:
+    """How many lists name each point."""
+    return np.bincount(graph.indices.ravel(), minlength=graph.n)
+
+
+def misleading() -> Cases:
+    """Layers that are most alike for some points only, at some places of the lists only, or in other ways."""
+    rng = np.random.default_rng(94)
+    n = 60
+    # Neighbours are between 20 and 39, and strangers on both sides.
+    names = np.array([rng.permutation(np.setdiff1d(np.arange(20, 40), i))[:6] for i in range(n)])
+    low = np.array([rng.permutation(np.setdiff1d(np.arange(20), i))[:6] for i in range(n)])
+    high = np.array([rng.permutation(np.setdiff1d(np.arange(40, n), i))[:6] for i in range(n)])
+
+    def graph(indices: np.ndarray) -> NeighborGraph:
+        return NeighborGraph(np.sort(rng.random(indices.shape), axis=1), indices)
+
+    some = (np.arange(n) < 15)[:, None]
+    moved = np.where((np.roll(names, 1, axis=0) == np.arange(n)[:, None]), 0, np.roll(names, 1, axis=0))
+    ordered = np.sort(names, axis=1)
+    return {
+        "layers that are like some points only": (
+            graph(names),
+            {
+                "stem": graph(np.where(some, names, high)),
+                "block": graph(np.column_stack([high[:, :5], names[:, 5]])),
+                "pool": graph(np.where(some, low, np.column_stack([names[:, :3], high[:, :3]]))),
+                "logits": graph(moved),
+            },
+        ),
+        "layers with the same neighbours in another order": (
+            graph(names[:, :2]),
+            {"pool": graph(np.column_stack([names[:, 0], high[:, 0]])), "logits": graph(names[:, 1::-1])},
+        ),
+        "layers with neighbours of higher and lower numbers": (
+            graph(names),
+            {
+                "pool": graph(np.column_stack([ordered[:, :2], high[:, :4]])),
+                "block": graph(np.column_stack([low[:, 0], ordered[:, :5]])),
+            },
+        ),
     }
 
 
@@ -175,6 +245,11 @@ ALIKE = Exercise(
         ),
         "a neighbour counts wherever it stands in the other list, not only at the same place": nearest(
             lambda a, b: (a.indices == b.indices).mean()
+        ),
+        "all neighbours count, also the last": nearest(lambda a, b: neighborhood_overlap(a, b, a.k - 1)),
+        "all points count, not only one of them": nearest(lambda a, b: len(set(a.indices[0]) & set(b.indices[0]))),
+        "neighbours have to be those of the same point; how often each is named does not matter": nearest(
+            lambda a, b: np.corrcoef(popularity(a), popularity(b))[0, 1]
         ),
         "all neighbours count, not only the first": nearest(lambda a, b: neighborhood_overlap(a, b, 1)),
         "compare who the neighbours are, not how far": nearest(lambda a, b: -np.abs(a.distances - b.distances).mean()),

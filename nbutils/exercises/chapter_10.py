@@ -26,6 +26,11 @@ def islands() -> Cases:
         "two islands, all rows": (families, two, np.ones(300, dtype=bool)),
         "two islands, animals and artifacts": (families, two, np.isin(families, names[:2])),
         "four mixed islands, all but one family": (families, mixed, families != "other"),
+        "four images, with less agreement than by chance": (
+            np.array(["animal", "animal", "artifact", "artifact"]),
+            np.array([0, 1, 0, 1]),
+            np.ones(4, dtype=bool),
+        ),
     }
 
 
@@ -46,6 +51,9 @@ MACRO = Exercise(
         "that is the mutual information, and not the adjusted Rand index": judged(normalized_mutual_info_score),
         "that is the share of rows in the most frequent family of their peak": judged(
             lambda a, b: sum(np.unique(a[b == peak], return_counts=True)[1].max() for peak in np.unique(b)) / len(a)
+        ),
+        "an index below 0 says that there is less agreement than by chance: keep its sign": judged(
+            lambda a, b: abs(adjusted_rand_score(a, b))
         ),
         "all families count, not only whether a row is an animal": judged(
             lambda a, b: adjusted_rand_score(a == "animal", b)
@@ -68,7 +76,8 @@ def sizes(labels: np.ndarray) -> np.ndarray:
 def categories() -> Cases:
     rng = np.random.default_rng(102)
     return {
-        "three categories": (np.repeat([0, 1, 2], [5, 3, 4]),),
+        "four categories": (np.repeat([0, 1, 2, 3], [5, 3, 4, 5]),),
+        "four large categories": (rng.permutation(np.repeat(np.arange(4), [140, 120, 200, 131])),),
         "ten categories": (rng.choice(10, 900, p=np.arange(3, 13) / 75),),
         "five categories in random order": (rng.permutation(np.repeat(np.arange(5), [31, 40, 36, 90, 33])),),
     }
@@ -85,6 +94,7 @@ LARGEST_K = Exercise(
         "the smallest category decides, not the mean": lambda labels: sizes(labels).mean() - 1,
         "the smallest category decides, not the median": lambda labels: np.median(sizes(labels)) - 1,
         "the smallest category decides, and not the first": lambda labels: sizes(labels)[0] - 1,
+        "the smallest category decides, and not the last": lambda labels: sizes(labels)[-1] - 1,
         "that is the number of categories": lambda labels: len(sizes(labels)),
         "that is the number of categories less one": lambda labels: len(sizes(labels)) - 1,
         "that is the number of the smallest category; asked is its size less one": lambda labels: sizes(
@@ -108,7 +118,7 @@ def counted(rule: Callable) -> Callable:
 
 def ledgers() -> Cases:
     rng = np.random.default_rng(103)
-    few = [(10.0, 12.0), (10.0, 15.0), (10.0, 3.0), (0.0, 0.0), (0.0, 0.4), (-2.0, -2.5), (4.0, 7.0), (1.0, -0.2)]
+    few = [(10.0, 12.0), (10.0, 15.0), (10.0, 3.0), (0.0, 0.0), (0.0, 0.4), (-2.0, -2.5), (4.0, 7.0), (-1.0, 1.2)]
     said = np.round(rng.normal(size=80) * 10.0 ** rng.integers(-2, 3, 80), 3)
     found = said * (1 + rng.normal(size=80) * 0.6)
 
@@ -137,6 +147,15 @@ VERDICTS = Exercise(
         ),
         "a number can be off in either direction: take the absolute value": counted(
             lambda a, b, tolerance: a - b <= tolerance * abs(b)
+        ),
+        "take the absolute value of the difference, not the difference of the absolute values": counted(
+            lambda a, b, tolerance: abs(abs(a) - abs(b)) <= tolerance * abs(b)
+        ),
+        "the share is of the published number, not of the larger of the two": counted(
+            lambda a, b, tolerance: abs(a - b) <= tolerance * max(abs(a), abs(b))
+        ),
+        "the tolerance is a share, not a percentage": counted(
+            lambda a, b, tolerance: abs(a - b) <= tolerance / 100 * abs(b)
         ),
         "a published number can be negative: take its absolute value": counted(
             lambda a, b, tolerance: abs(a - b) <= tolerance * b
