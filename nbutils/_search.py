@@ -27,6 +27,7 @@ CPU_ROWS = 3072  # the most rows of a block on the CPU, whose caches are of less
 FEATURES = 2048  # the most features of one product, since longer sums in float32 would be less accurate
 ALL_EXACT = 2**26  # up to so many coordinate differences all distances are computed from them, which takes no time
 SAMPLE = 2**25  # coordinate differences from which the rounding error of the products is measured
+MARGIN = 8  # how many times the error found in a sample a product may be off
 TOLERANCE = 2.0**-21  # the relative error of a squared distance up to which a distance may come from a product
 FLOAT32_HOLDS = (torch.float32, torch.float16, torch.bfloat16, torch.int16, torch.int8, torch.uint8, torch.bool)
 
@@ -328,21 +329,23 @@ def refine(
     norm = data.square.cpu().numpy().astype(np.float64) / data.scale**2
     squared = np.maximum(closeness.astype(np.float64) * -2 / data.scale**2, 0)
 
-    # The largest error in a sample of squared distances, as a share of the two squared norms that they are made of.
+    # An error is counted as a share of the two squared norms. The roundings of 2^-24 in a sum of float32 are as good as
+    # independent, so more than the square root of their number hardly ever remains (Higham and Mary, 2019). Where a
+    # device rounds worse, a sample of squared distances shows it.
     sample = np.arange(0, count, max(1, count // max(16, min(512, SAMPLE // (m * data.x.shape[1])))))
     i, j = begin + np.repeat(sample, m), candidates[sample].ravel()
     off = np.abs(squared[sample].ravel() - data.squared_distances(i, j)) / np.maximum(norm[i] + norm[j], 1e-300)
-    rounding = max(off.max(), 2.0**-24)
+    rounding = max(off.max(), np.sqrt(data.features + len(data.columns)) * 2.0**-24 / MARGIN)
 
-    # A sample does not hold the largest error of all, so eight times this one is allowed for wherever an error would
-    # change a neighbour or the order.
+    # A sample does not hold the largest error of all, so a margin is allowed for wherever an error would change a
+    # neighbour or the order.
     own = norm[begin : begin + count]
     error = rounding * (own[:, None] + norm[candidates].max(1, keepdims=True))
-    close = np.diff(squared, axis=1) <= 8 * error
+    close = np.diff(squared, axis=1) <= MARGIN * error
     unsure = (error > TOLERANCE * squared) | (n * k * data.x.shape[1] <= ALL_EXACT)
     unsure[:, 1:] |= close
     unsure[:, :-1] |= close
-    unsure &= squared <= squared[:, k - 1 : k] + 8 * error
+    unsure &= squared <= squared[:, k - 1 : k] + MARGIN * error
     farthest = squared[:, -1].copy()
     i, place = unsure.nonzero()
     squared[i, place] = data.squared_distances(begin + i, candidates[i, place])
@@ -350,7 +353,7 @@ def refine(
 
     if m < n - 1:
         # A point that is not a candidate lies beyond the farthest one by the approximate distance.
-        radius = distances[:, -1] + 8 * rounding * (own + (np.sqrt(own) + np.sqrt(distances[:, -1])) ** 2)
+        radius = distances[:, -1] + MARGIN * rounding * (own + (np.sqrt(own) + np.sqrt(distances[:, -1])) ** 2)
         incomplete = np.flatnonzero(farthest <= radius)
         for start in range(0, len(incomplete), step := min(data.rows, max(1, data.rows**2 // (8 * n)))):
             rows = incomplete[start : start + step]

@@ -72,6 +72,30 @@ def test_products_of_any_accuracy_lead_to_the_same_neighbours(noise, x, k, monke
     check(x, k, memory=1e6)
 
 
+@pytest.mark.slow
+def test_errors_that_the_sample_does_not_see(monkeypatch):
+    # Every second point is looked at. These lie apart from the others, and their products are exact. Those of the others
+    # are as bad as products in float32 may be, which must be known without a measurement.
+    n, k = 1200, 10
+    unseen = torch.arange(n) % 2
+    x = np.eye(n)
+    x[2::4] = -x[::4]
+    x[1::2] += 1e-5 * gaussian(n // 2, n) + 3 * (np.arange(n) == 1)
+    x = x.astype(np.float32)
+    rng, closeness = np.random.default_rng(0), Blocks.closeness
+    largest = np.sqrt(n) * 2.0**-24
+
+    def noisy(self, rows, others, triangle=False):
+        product = closeness(self, rows, others, triangle)
+        squares = (self.square[rows] * unseen[rows])[:, None] + self.square[others] * unseen[others]
+        return product.add_(squares * torch.from_numpy(rng.choice([-0.5, 0.5], product.shape) * largest).float())
+
+    monkeypatch.setattr(Blocks, "closeness", noisy)
+    monkeypatch.setattr(_search, "ALL_EXACT", 0)
+    monkeypatch.setattr(_search, "SAMPLE", 600 * (k + 4) * n)
+    check(x, k, memory=1e9)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
 def test_distances_of_few_data_are_rounded_once(dtype):
     x = gaussian(400, 7).astype(dtype)
