@@ -74,8 +74,8 @@ def test_products_of_any_accuracy_lead_to_the_same_neighbours(noise, x, k, monke
 
 @pytest.mark.slow
 def test_errors_that_the_sample_does_not_see(monkeypatch):
-    # Every second point is looked at. These lie apart from the others, and their products are exact. Those of the others
-    # are as bad as products in float32 may be, which must be known without a measurement.
+    # Every second point is looked at. These lie apart, and their products are exact. Those of the others are as bad as
+    # products in float32 may be, which must be known without a measurement.
     n, k = 1200, 10
     unseen = torch.arange(n) % 2
     x = np.eye(n)
