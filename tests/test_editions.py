@@ -252,7 +252,7 @@ def test_a_deck_has_every_figure_with_its_caption_and_the_takeaways():
         cells=[
             markdown("# A chapter\n\n## Where?"),
             shown(output(**{"image_svg+xml": SVG}), alt="A line [left]."),
-            markdown("*Figure 1.1. A line.*\n\nText."),
+            markdown("*Figure 1.1. A [line](a.md), $Z = 1$. More. Photographs: A. Body, CC BY.*\n\nText."),
             shown(output(text_html=pictures)),
             markdown("*Figure 1.2. A flipbook; move the slider.*"),
             markdown("## Takeaways\n\n- One.\n- Two.\n\n## For teachers\n\nsecret"),
@@ -267,7 +267,12 @@ def test_a_deck_has_every_figure_with_its_caption_and_the_takeaways():
         "Where?",
         "Takeaways",
     ]
-    assert "![A line (left).](one/Figure-1.1.svg)\n\n*Figure 1.1.* A line." in deck[2]
+    assert (
+        "![A line (left).](one/Figure-1.1.svg)\n\n*Figure 1.1.* A line, $Z = 1$. Photographs: A. Body, CC BY."
+        in deck[2]
+    )
+    assert "<!--\nMore.\n-->" in deck[2]
+    assert "*Figure 1.2.* A flipbook.\n" in deck[3] + "\n"
     assert "![a & b](one/Figure-1.2-1.svg)" in deck[3]
     assert deck[-1].strip().endswith("- One.\n- Two.")
     assert files.keys() == {"one/Figure-1.1.svg", "one/Figure-1.2-1.svg", "one/Figure-1.2-2.svg"}

@@ -24,13 +24,20 @@ EMBEDDED = re.compile(
     r'<img src="data:(image/[\w+]+);base64,([^"]+)" alt="([^"]*)"'
 )
 PICTURES = {"image/svg+xml": "svg", "image/png": "png"}
+LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
+SLIDER = re.compile(r"[;,.] [^.;]*\bslider\b[^.;]*")
+SENTENCE = re.compile(r"(?<=[^A-Z][.?!]) +(?=[A-Z*$\"])")
+FILTER = "captions.lua"  # which pandoc needs
 BREAK = "\n\n---\n\n"
 START = """\
 ---
 marp: true
 math: mathjax
-title: "{title}"
-style: "img {{ display: block; margin: auto; max-height: 420px; }}"
+pagetitle: "{title}"
+style: |
+  section {{ padding: 40px 60px; }}
+  p {{ font-size: 22px; }}
+  img {{ display: block; width: 100%; height: 500px; object-fit: contain; }}
 ---
 
 """
@@ -40,6 +47,7 @@ def build(out: Path) -> None:
     """Write a deck for each chapter, with a folder of its pictures."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
+    shutil.copy(Path(__file__).with_name(FILTER), out)
     cache = get_cache(ROOT / "_build" / ".jupyter_cache")
     for path in sorted(CHAPTERS.glob("*.ipynb")):
         try:
@@ -60,17 +68,36 @@ def deck(ran: NotebookNode, folder: str) -> tuple[str, dict[str, bytes]]:
     title = HEADING.search(text)[2]
     slides, pictures = [f"# {title}"], {}
     for heading, (number, words), shown in figures(ran):
+        said = caption(words)
         for i, (suffix, data, alt) in enumerate(shown):
             part = f"-{i + 1}" if len(shown) > 1 else ""
             name = f"{folder}/{number.replace(' ', '-')}{part}.{suffix}"
             pictures[name] = data
             slides.append(
-                f"## {heading}\n\n![{alt}]({name})\n\n*{number}.* {words}"
+                f"## {heading}\n\n![{alt}]({name})\n\n*{number}.* {said}"
             )
     if found := TAKEAWAYS.search(text):
-        slides.append(f"## Takeaways\n\n{found[1].strip()}")
+        slides.append(f"## Takeaways\n\n{unlinked(found[1].strip())}")
     quoted = title.replace('"', "'")
     return START.format(title=quoted) + BREAK.join(slides) + "\n", pictures
+
+
+def unlinked(text: str) -> str:
+    """The text without its links, which lead nowhere from a deck."""
+    return LINK.sub(r"\1", text)
+
+
+def caption(words: str) -> str:
+    """The first sentence and who took the photographs.
+
+    The rest goes to the notes of the speaker.
+    """
+    plain = SLIDER.sub("", unlinked(words))
+    first, *rest = SENTENCE.split(plain)
+    credit = [said for said in rest if said.startswith("Photographs:")]
+    notes = " ".join(said for said in rest if said not in credit)
+    shown = " ".join([first, *credit])
+    return f"{shown}\n\n<!--\n{notes}\n-->" if notes else shown
 
 
 def figures(ran: NotebookNode) -> Iterator[tuple]:
@@ -86,7 +113,7 @@ def figures(ran: NotebookNode) -> Iterator[tuple]:
                 yield heading, caption.groups(), shown
         shown = []
         titles = re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE)
-        heading = titles[-1] if titles else heading
+        heading = unlinked(titles[-1]) if titles else heading
 
 
 def pictures_of(cell: NotebookNode) -> Iterator[tuple[str, bytes, str]]:
