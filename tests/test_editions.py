@@ -307,6 +307,7 @@ def course(tmp_path_factory):
             path.rmdir()
     path = out / "source" / "10_paper_scale" / "10_paper_scale.ipynb"
     notebook = read(path)
+    assert 'f"v{version}-student"' in notebook.cells[0].source
     start = nbformat.v4.new_code_cell("import numpy as np\nfrom sklearn.metrics import adjusted_rand_score")
     notebook.cells = [start, *(cell for cell in notebook.cells if "nbgrader" in cell.metadata)]
     nbformat.write(notebook, path)

@@ -21,3 +21,5 @@ if __name__ == "__main__":
     files = [path for path in out.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 1e6
     print(f"{out.relative_to(ROOT)}: {len(files)} files, {size:.1f} MB")
+    if name == "student":
+        print(f"Its notebooks fetch the tag {student.TAG}.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from .pages import CHAPTERS, exercises, for_students, read, write
+from .student import first_cell
 
 # A check raises for the grader only: a student's notebook runs to its end.
 CONFIG = '''\
@@ -38,6 +39,7 @@ def assignment(notebook: NotebookNode) -> NotebookNode:
     """The notebook from which nbgrader makes the students' and grades it."""
     places = exercises(notebook)
     marked = for_students(notebook)
+    marked.cells[0].source = first_cell()  # the students' tag has no answers
     at = {cell.id: i for i, cell in enumerate(marked.cells)}
     for place in places:
         first = at[notebook.cells[place.stub].id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -69,6 +70,7 @@ def corner(trials: int) -> float:
     return float(np.mean([at_corner(seed) for seed in range(trials)]))
 
 
+@cache
 def at_corner(seed: int, corner: bool = True, k: int = 30, n: int = 1000, estimated: bool = False) -> float:
     """The estimate at the corner, or at the first point."""
     square = manifold("cube", n, 2, random_state=seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 
 import numpy as np
 
@@ -91,11 +92,13 @@ def false_peaks(k: int, z: float, trials: int) -> float:
 
 def on_tori(k: int, z: float, seeds: Iterable[int], n: int = 500, estimated: bool = False) -> list[int]:
     """The number of peaks on the torus of each seed."""
-    found = []
-    for seed in seeds:
-        flat = knn_graph(manifold("torus", n, 2, random_state=seed), k)
-        found.append(find_peaks(flat, knn_density(flat, twonn(flat) if estimated else 2, k), z).n_peaks)
-    return found
+    return [on_torus(k, z, seed, n, estimated) for seed in seeds]
+
+
+@cache
+def on_torus(k: int, z: float, seed: int, n: int, estimated: bool) -> int:
+    flat = knn_graph(manifold("torus", n, 2, random_state=seed), k)
+    return find_peaks(flat, knn_density(flat, twonn(flat) if estimated else 2, k), z).n_peaks
 
 
 FALSE = Exercise(
