@@ -22,13 +22,12 @@ from pathlib import Path
 
 import networkx as nx
 import nltk
-from nltk.corpus import wordnet
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from timm.data import ImageNetInfo
 
 from nbutils._files import write_text
 from nbutils.smallworld.things import load_things
-from nbutils.wordnet import from_nltk
+from nbutils.whole_wordnet import all_nouns, nltk_reader
 
 DATA = Path(__file__).resolve().parent
 
@@ -46,17 +45,12 @@ def open_wordnet(folder: str | os.PathLike | None = None) -> Iterator[WordNetCor
     Raises
     ------
     FileNotFoundError
-        If there is no WordNet there.
+        If there is no WordNet in the folder.
+    LookupError
+        If NLTK has none.
     """
     if folder is None:
-        try:
-            wordnet.ensure_loaded()
-        except LookupError as error:
-            raise FileNotFoundError(
-                "NLTK has no WordNet: run `python -m nltk.downloader wordnet`, or name a folder "
-                "with WordNet's own files by --dict"
-            ) from error
-        yield wordnet
+        yield nltk_reader()
         return
     if not (Path(folder) / "data.noun").exists():
         raise FileNotFoundError(f"--dict {os.fspath(folder)} has no data.noun: name the `dict` folder of a WordNet 3.0")
@@ -112,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make data/wordnet.tsv from a whole WordNet 3.0.")
     parser.add_argument("--dict", help="folder with WordNet's own files (default: the WordNet of NLTK)")
     with open_wordnet(parser.parse_args().dict) as reader:
-        text = table(from_nltk(reader))
+        text = table(all_nouns(reader))
     write_text(DATA / "wordnet.tsv", text)
     print(f"wrote {text.count(chr(10)) - HEADER.count(chr(10)) - 1} synsets to data/wordnet.tsv")
 

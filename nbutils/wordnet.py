@@ -4,27 +4,20 @@ A synset is a set of words with the same meaning. Its id is that of ImageNet, an
 offset in WordNet 3.0: a dog is ``n02084071``. Its hypernyms are the more general synsets directly above it. Nearly
 every synset has one hypernym, some have two or more, so the hierarchy is a directed acyclic graph, not a tree.
 
-A graph comes from `load`, the part of WordNet that comes with the book, or from `from_nltk`, all of its nouns. The
-functions that take a graph raise KeyError if a synset is not in it, and ValueError if two synsets have no common
-hypernym.
+A graph comes from `load`, the part of WordNet that comes with the book, or from `whole_wordnet.all_nouns`. The
+functions that take a graph raise KeyError if a synset is not in it, and ValueError if two have no common hypernym.
 """
 
 from __future__ import annotations
 
 import csv
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import networkx as nx
 import numpy as np
 
 from ._data import DATA
-
-if TYPE_CHECKING:
-    from nltk.corpus.reader import WordNetCorpusReader
-    from nltk.corpus.reader.wordnet import Synset
 
 FILE = DATA / "wordnet.tsv"
 
@@ -50,7 +43,7 @@ def load(path: str | os.PathLike = FILE) -> nx.DiGraph:
         words = tuple(row["words"].split(", "))
         graph.add_node(row["synset"], name=words[0], words=words)
         graph.add_edges_from((row["synset"], hypernym) for hypernym in row["hypernyms"].split())
-    _require_complete(graph, f"{os.fspath(path)} is damaged: make it again with `python data/make_wordnet.py`")
+    require_complete(graph, f"{os.fspath(path)} is damaged: make it again with `python data/make_wordnet.py`")
     return graph
 
 
@@ -64,82 +57,6 @@ def synset_table(path: str | os.PathLike = DATA / "caltech101_synsets.csv") -> d
     """The synset of each category, or None, from a table with the columns ``category`` and ``synset``."""
     with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte-order mark
         return {row["category"]: row["synset"] or None for row in csv.DictReader(file)}
-
-
-def from_nltk(reader: WordNetCorpusReader) -> nx.DiGraph:
-    """All nouns of WordNet 3.0, in the form of `load`.
-
-    Parameters
-    ----------
-    reader : nltk.corpus.reader.WordNetCorpusReader
-        For example ``nltk.corpus.wordnet``, after ``nltk.download("wordnet")``. Only version 3.0 has ImageNet's ids.
-
-    Raises
-    ------
-    ValueError
-        If `reader` has another version of WordNet, or is incomplete.
-    """
-    _require_version(reader)
-    graph = nx.DiGraph()
-    for synset in reader.all_synsets("n"):
-        words, hypernyms = _words(synset), _hypernyms(synset)
-        graph.add_node(_id(synset), name=words[0], words=words)
-        graph.add_edges_from((_id(synset), hypernym) for hypernym in hypernyms)
-    _require_complete(graph, "reader does not have all of WordNet's nouns: download or install it again")
-    return graph
-
-
-def nltk_reader() -> WordNetCorpusReader:
-    """NLTK's reader of the whole WordNet 3.0. It reads what is on this machine, and downloads nothing.
-
-    Raises
-    ------
-    LookupError
-        If NLTK or its data are missing; the message is a sentence that says how to get them.
-    """
-    try:
-        import nltk
-    except ImportError:
-        raise LookupError("NLTK is not installed here: `pip install nltk` installs it.") from None
-    remedy = '`nltk.download("wordnet")` fetches them once.'
-    try:
-        nltk.corpus.wordnet.ensure_loaded()
-    except LookupError:
-        raise LookupError(f"NLTK has no data of WordNet on this machine: {remedy}") from None
-    except (OSError, ValueError, AssertionError):
-        raise LookupError(f"NLTK's data of WordNet are damaged on this machine: {remedy}") from None
-    return nltk.corpus.wordnet
-
-
-def in_nltk(reader: WordNetCorpusReader, a: str) -> Synset:
-    """The synset with the id `a` in the whole of WordNet, with its gloss and its hyponyms; KeyError if it has none."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="No WordNet synset found")
-        synset = reader.synset_from_pos_and_offset("n", int(a.removeprefix("n")))
-    if synset is None:
-        raise KeyError(f"synset {a!r} is not a noun of WordNet {reader.get_version()}: check the id")
-    return synset
-
-
-def siblings(reader: WordNetCorpusReader, a: str) -> list[str]:
-    """The ids of all other synsets of WordNet that have a hypernym in common with `a`, in the order of their ids."""
-    above = [in_nltk(reader, hypernym) for hypernym in _hypernyms(in_nltk(reader, a))]
-    below = {_id(synset) for one in above for synset in one.hyponyms() + one.instance_hyponyms()}
-    return sorted(below - {a})
-
-
-def differences(graph: nx.DiGraph, reader: WordNetCorpusReader) -> list[str]:
-    """The synsets of `graph` that have other words or hypernyms in the whole of WordNet, or are missing from it."""
-
-    def same(a: str) -> bool:
-        try:
-            synset = in_nltk(reader, a)
-        except KeyError:
-            return False
-        return _words(synset) == graph.nodes[a]["words"] and set(_hypernyms(synset)) == set(graph.successors(a))
-
-    _require_version(reader)
-    return [a for a in graph if not same(a)]
 
 
 def is_a(graph: nx.DiGraph, a: str, ancestor: str) -> bool:
@@ -266,37 +183,16 @@ def _rows(path: str | os.PathLike) -> Iterator[dict[str, str]]:
         yield from csv.DictReader((line for line in file if not line.startswith("#")), delimiter="\t")
 
 
-def _id(synset: Synset) -> str:
-    return f"n{synset.offset():08d}"
-
-
-def _words(synset: Synset) -> tuple[str, ...]:
-    return tuple(word.replace("_", " ") for word in synset.lemma_names())
-
-
-def _hypernyms(synset: Synset) -> list[str]:
-    # WordNet distinguishes instances (Rome is a city) from kinds (a city is a place); here both are hypernyms.
-    return [_id(hypernym) for hypernym in synset.hypernyms() + synset.instance_hypernyms()]
-
-
-def _require_version(reader: WordNetCorpusReader) -> None:
-    if reader.get_version() != "3.0":
-        raise ValueError(
-            f"reader has WordNet {reader.get_version()}, but ImageNet's ids are those of 3.0: "
-            'use nltk.download("wordnet")'
-        )
-
-
 def _require(graph: nx.DiGraph, a: str) -> None:
     if a not in graph:
         raise KeyError(
             f"synset {a!r} is not in this graph: check the id (a dog is 'n02084071'). The whole of WordNet "
-            "comes with from_nltk; to add to the part here, put it in a data/*_synsets.csv and run "
+            "comes with whole_wordnet.all_nouns; to add to the part here, put it in a data/*_synsets.csv and run "
             "data/make_wordnet.py"
         )
 
 
-def _require_complete(graph: nx.DiGraph, message: str) -> None:
+def require_complete(graph: nx.DiGraph, message: str) -> None:
     # An edge to a synset without a line of its own makes a node without a name.
     if not graph or any("name" not in data for _, data in graph.nodes(data=True)):
         raise ValueError(message)

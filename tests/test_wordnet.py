@@ -12,7 +12,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from nbutils import wordnet
+from nbutils import whole_wordnet, wordnet
 from nbutils.wordnet import (
     depth,
     hypernym_distances,
@@ -266,7 +266,7 @@ def test_another_version_of_wordnet_is_refused():
             return "3.1"
 
     with pytest.raises(ValueError, match=r"3\.1.*3\.0"):
-        wordnet.from_nltk(Reader())
+        whole_wordnet.all_nouns(Reader())
 
 
 @pytest.mark.parametrize("damage", [lambda folder: None, lambda folder: (folder / "data.noun").write_text("")])
@@ -277,7 +277,7 @@ def test_without_nltks_data_the_reader_says_how_to_get_them(tmp_path, damage):
     damage(folder)
     code = """
 import nltk
-from nbutils.wordnet import nltk_reader
+from nbutils.whole_wordnet import nltk_reader
 nltk.data.path = [sys.argv[1]]
 try:
     nltk_reader()
@@ -295,7 +295,7 @@ except LookupError as missing:
 def test_without_nltk_the_reader_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "nltk", None)
     with pytest.raises(LookupError, match="NLTK is not installed here: `pip install nltk`"):
-        wordnet.nltk_reader()
+        whole_wordnet.nltk_reader()
 
 
 # Against NLTK, on all of WordNet
@@ -315,7 +315,7 @@ def reader(make_wordnet):
         source = make_wordnet.open_wordnet(folder)
         try:
             opened = source.__enter__()
-        except FileNotFoundError:
+        except (FileNotFoundError, LookupError):
             continue
         yield opened
         source.__exit__(None, None, None)
@@ -325,7 +325,7 @@ def reader(make_wordnet):
 
 @pytest.fixture(scope="module")
 def full(reader) -> nx.DiGraph:
-    return wordnet.from_nltk(reader)
+    return whole_wordnet.all_nouns(reader)
 
 
 @pytest.fixture(scope="module")
@@ -349,25 +349,26 @@ def test_the_whole_has_all_nouns_below_one_root(full):
 
 
 def test_the_part_is_found_to_agree_with_the_whole_and_each_difference_is_named(graph, reader):
-    assert wordnet.differences(graph, reader) == []
+    assert whole_wordnet.differences(graph, reader) == []
     other = graph.copy()
     other.nodes[DOG]["words"] = ("hound",)
     other.add_edge(CHAIR, ANIMAL)
     other.add_node("n00000001", name="nothing", words=("nothing",))
-    assert set(wordnet.differences(other, reader)) == {DOG, CHAIR, "n00000001"}
+    assert set(whole_wordnet.differences(other, reader)) == {DOG, CHAIR, "n00000001"}
 
 
 def test_a_synset_of_the_whole_has_its_gloss_and_its_siblings(full, reader):
-    assert wordnet.in_nltk(reader, CARNIVORE).definition().startswith("a terrestrial or aquatic flesh-eating mammal")
+    gloss = whole_wordnet.find_synset(reader, CARNIVORE).definition()
+    assert gloss.startswith("a terrestrial or aquatic flesh-eating mammal")
     for a in (DOG, CAT, DALMATIAN, CHAIR):  # a dog has two hypernyms
-        assert set(wordnet.siblings(reader, a)) == {
+        assert set(whole_wordnet.siblings(reader, a)) == {
             b for b in full if b != a and set(full.successors(b)) & set(full.successors(a))
         }
 
 
 def test_an_id_that_is_no_noun_is_refused(reader):
     with pytest.raises(KeyError, match=r"n00000001.*check the id"):
-        wordnet.in_nltk(reader, "n00000001")
+        whole_wordnet.find_synset(reader, "n00000001")
 
 
 def test_path_distances_are_nltks(full, reader, pairs):
