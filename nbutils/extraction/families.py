@@ -1,4 +1,7 @@
-"""Named networks: EfficientNet-Lite0 with the weights of a package, and those of torchvision and timm."""
+"""Named networks: EfficientNet-Lite0 with the weights of a package, and those of torchvision and timm.
+
+Both libraries are imported where they are needed: they load PyTorch's compilers, which takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ from importlib import resources
 
 import torch
 from PIL import Image
-from torchvision import models as tv_models
-from torchvision.transforms import functional as tvf
 
 from .network import INPUT, Network, named_layers
 
@@ -53,11 +54,15 @@ def efficientnet_lite0(name: str, trained: bool, untrained: str) -> Network:
 
 
 def _lite0_transform(image: Image.Image) -> torch.Tensor:
+    from torchvision.transforms import functional as tvf
+
     image = tvf.center_crop(tvf.resize(image.convert("RGB"), 224), 224)
     return (tvf.pil_to_tensor(image).float() - 127) / 128
 
 
 def _lite0_128_transform(image: Image.Image) -> torch.Tensor:
+    from torchvision.transforms import functional as tvf
+
     image = tvf.resize(image.convert("RGB"), 128, tvf.InterpolationMode.BICUBIC)
     return (tvf.pil_to_tensor(tvf.center_crop(image, 128)).float() - 127) / 128
 
@@ -76,6 +81,8 @@ LITE0: dict[str, tuple[Callable[[Image.Image], torch.Tensor], str]] = {
 
 
 def torchvision_network(name: str, trained: bool, untrained: str) -> Network:
+    from torchvision import models as tv_models
+
     default = tv_models.get_model_weights(name).DEFAULT
     preset = default.transforms()
     model = tv_models.get_model(name, weights=default if trained else None)

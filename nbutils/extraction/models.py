@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torchvision import models as tv_models
 
 from .checkpoints import with_weights
 from .families import LITE0, efficientnet_lite0, timm_network, torchvision_network
@@ -53,6 +52,8 @@ def load(name: str = "efficientnet_lite0", weights: str = "imagenet", seed: int 
     OSError
         If weights cannot be downloaded.
     """
+    from torchvision import models as tv_models  # as in families
+
     path = Path(weights)
     if weights not in ("imagenet", "random") and not path.is_file():
         raise ValueError(f"weights must be 'imagenet', 'random' or the path of a file, not {str(weights)!r}")
