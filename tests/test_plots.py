@@ -148,11 +148,11 @@ def test_topography_maps(case):
     assert len(drawn) == 400  # halo and clusters, each point once
     (tops,) = [line for line in ax.lines if line.get_marker() == "^"]
     np.testing.assert_allclose(np.column_stack(tops.get_data()), x[found.peaks])
-    crosses = np.array([np.column_stack(line.get_data())[0] for line in ax.lines if line.get_marker() == "X"])
+    (crosses,) = [np.column_stack(line.get_data()) for line in ax.lines if line.get_marker() == "X"]
     pairs = np.argwhere(np.triu(found.saddle_points >= 0))
     assert len(crosses) == len(pairs)
     assert (case in ("one peak", "apart")) == (len(pairs) == 0)
-    np.testing.assert_allclose(crosses.reshape(-1, 2), x[[found.saddle_points[a, b] for a, b in pairs]].reshape(-1, 2))
+    np.testing.assert_allclose(crosses, x[[found.saddle_points[a, b] for a, b in pairs]].reshape(-1, 2))
 
 
 def leaf_heights(ax, tree: np.ndarray) -> np.ndarray:

@@ -128,17 +128,18 @@ def topography_map(x: np.ndarray, topography: Topography, ax: Axes | None = None
     ----------
     x : (n, 2) the points.
     """
-    ax = ax or plt.subplots(figsize=(6, 5))[1]
-    for label in range(-1, topography.n_peaks):
-        of = topography.labels == label
-        ax.scatter(
-            *x[of].T, s=5, color="#cfcfcf" if label < 0 else COLOURS[label % len(COLOURS)], alpha=0.55, linewidths=0
-        )
-    for a, b in zip(*np.nonzero(np.triu(topography.saddle_points >= 0)), strict=True):
-        path = x[[topography.peaks[a], topography.saddle_points[a, b], topography.peaks[b]]]
-        ax.plot(*path.T, color="black", linewidth=1)
-        ax.plot(*path[1], marker="X", color="white", markeredgecolor="black", markersize=9, linestyle="none")
-    ax.plot(*x[topography.peaks].T, marker="^", color="white", markeredgecolor="black", markersize=11, linestyle="none")
+    ax = ax or plt.subplots(figsize=(6, 4.8))[1]
+    shades = np.array(["#cfcfcf", *COLOURS])
+    of_point = np.where(topography.labels < 0, 0, 1 + topography.labels % len(COLOURS))
+    ax.scatter(*x.T, s=max(5, 6000 / len(x)), c=shades[of_point], alpha=0.55, linewidths=0, rasterized=True)
+    a, b = topography.pairs.T
+    path = x[np.stack([topography.peaks[a], topography.pair_points, topography.peaks[b]], 1)]
+    # NaN lifts the pen: one line for all ridges is drawn much faster than a line for each.
+    ridges = np.pad(path, ((0, 0), (0, 1), (0, 0)), constant_values=np.nan)
+    ax.plot(*ridges.reshape(-1, 2).T, color="black", linewidth=1)
+    white = {"color": "white", "markeredgecolor": "black", "linestyle": "none"}
+    ax.plot(*x[topography.pair_points].T, marker="X", markersize=9, **white)
+    ax.plot(*x[topography.peaks].T, marker="^", markersize=11, **white)
     ax.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
     return ax
 
