@@ -152,7 +152,8 @@ def honesty(draws: int) -> float:
 HONESTY = Exercise(
     "3.3",
     honesty,
-    lambda: {"11 draws": (11,), "26 draws": (26,)},  # with which one seed more or less makes a difference
+    # With these, one seed more or less makes a difference.
+    lambda: {"11 draws": (11,), "20 draws": (20,), "26 draws": (26,)},
     {
         "that is the mean error over the standard deviation; divide the other way round": of_estimates(
             lambda value, error: error.mean() / value.std()
