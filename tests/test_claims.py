@@ -46,7 +46,22 @@ def shown(monkeypatch):
 def test_what_is_so_is_said(shown, value, conditions):
     claim("This is so", value, **conditions)
     assert len(shown) == 1
-    assert repr(shown[0]).startswith(f"✓ This is so: {show(value)}")
+    said = show(value)
+    assert repr(shown[0]).startswith("✓ This is so" if said == "true" else f"✓ This is so: {said}")
+    assert said != "true" or ":" not in repr(shown[0])
+
+
+def test_a_statement_runs_on_into_its_number(shown):
+    claim("The share of dogs is", 0.25, at_least=0.2)
+    claim("There are fewer cats", 3, at_most=4)
+    assert repr(shown[0]).startswith("✓ The share of dogs is 0.25")
+    assert "The share of dogs is <strong>0.25</strong>" in shown[0]._repr_html_()
+    assert repr(shown[1]).startswith("✓ There are fewer cats: 3")
+
+
+def test_zero_has_no_sign(shown):
+    claim("The index is", -0.0, at_most=0.1)
+    assert repr(shown[0]).startswith("✓ The index is 0")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,26 @@ from numbers import Integral, Real
 import numpy as np
 from IPython.display import Markdown, display
 
+# A statement that ends in one of these runs on into its value; after any other a colon stands between them.
+RUNS_ON = [
+    "are",
+    "at",
+    "be",
+    "by",
+    "in",
+    "is",
+    "least",
+    "most",
+    "namely",
+    "of",
+    "only",
+    "still",
+    "than",
+    "the",
+    "to",
+    "within",
+]
+
 
 class ClaimFailed(AssertionError):
     """A claim of the book does not agree with the computed value."""
@@ -61,7 +81,8 @@ def claim(
     asked = ", ".join(filter(None, terms))
     if not holds:
         raise ClaimFailed(f"{statement}: {show(value)}, but the claim is {asked or show(expect)}")
-    display(Note("claim", "✓", statement, show(value), asked))
+    said = show(value)
+    display(Note("claim", "✓", statement, "" if said == "true" else said, asked))
 
 
 def say(text: str) -> None:
@@ -94,7 +115,9 @@ def show(value: object) -> str:
         return f"{int(value):,}"
     if isinstance(value, Real):
         size = abs(float(value))
-        if size != 0 and not 1e-4 <= size < 1e6:
+        if size == 0:  # also if it is negative
+            return "0"
+        if not 1e-4 <= size < 1e6:
             return f"{float(value):.2e}"
         if size >= 999.5:  # the format .3g would give 1e+03
             return f"{float(value):,.0f}"
@@ -112,16 +135,21 @@ class Note:
     def __init__(self, kind: str, mark: str, statement: str, value: str = "", asked: str = ""):
         self.kind, self.parts = kind, (mark, statement, value, asked)
 
+    @property
+    def between(self) -> str:
+        """What stands between the statement and its value."""
+        return " " if self.parts[1].rpartition(" ")[2] in RUNS_ON else ": "
+
     def __repr__(self) -> str:
         mark, statement, value, asked = self.parts
-        return f"{mark} {statement}" + (f": {value}" if value else "") + (f"  ({asked})" if asked else "")
+        return f"{mark} {statement}" + (self.between + value if value else "") + (f"  ({asked})" if asked else "")
 
     def _repr_html_(self) -> str:
         mark, statement, value, asked = (html.escape(part) for part in self.parts)
         word = {"✓": "holds", "✗": "not yet", "○": "open"}[mark]
         return (
             f'<div class="{self.kind}"><span role="img" aria-label="{word}">{mark}</span> {statement}'
-            + (f": <strong>{value}</strong>" if value else "")
+            + (f"{self.between}<strong>{value}</strong>" if value else "")
             + (f" <small>({asked})</small>" if asked else "")
             + "</div>"
         )
