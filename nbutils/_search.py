@@ -156,9 +156,8 @@ class Blocks:
         """(p,) squared distances of p pairs of points, from differences in float64."""
         total, d = np.zeros(len(i)), self.x.shape[1]
         width = min(d, 1024)
-        # Pieces that stay in the cache. Below 2^15 numbers torch does not divide the work among threads, which for so
-        # little of it would mostly wait for each other.
-        most = 2**15 - 1 if self.device.type == "cpu" else 2**18
+        # Pieces that stay in the cache of each thread, and are not so small that threads mostly wait for each other.
+        most = 2**16 * self.threads if self.device.type == "cpu" else 2**18
         for start in range(0, len(i), step := max(1, int(min(most, self.memory / 64) // width))):
             left, right = (torch.from_numpy(side[start : start + step].astype(np.int64)) for side in (i, j))
             for first in range(0, d, width):
@@ -166,7 +165,8 @@ class Blocks:
                 a, b = self.values(left, cols), self.values(right, cols)
                 if a.is_mps:  # it has no float64
                     a, b = a.cpu(), b.cpu()
-                total[start : start + step] += a.double().sub_(b).square_().sum(1).cpu().numpy()
+                difference = a.double().sub_(b)
+                total[start : start + step] += torch.linalg.vecdot(difference, difference).cpu().numpy()
         return total
 
 
