@@ -156,17 +156,22 @@ class Blocks:
         """(p,) squared distances of p pairs of points, from differences in float64."""
         total, d = np.zeros(len(i)), self.x.shape[1]
         width = min(d, 1024)
-        # Pieces that stay in the cache of each thread, and are not so small that threads mostly wait for each other.
-        most = 2**16 * self.threads if self.device.type == "cpu" else 2**18
-        for start in range(0, len(i), step := max(1, int(min(most, self.memory / 64) // width))):
-            left, right = (torch.from_numpy(side[start : start + step].astype(np.int64)) for side in (i, j))
+        most = min(2**18, self.memory / 64 / self.threads)  # coordinates of a piece, which stays in the cache
+        step = max(1, int(most // width))
+
+        def measure(start: int) -> None:
+            piece = slice(start, start + step)
+            left, right = (torch.from_numpy(side[piece].astype(np.int64)) for side in (i, j))
             for first in range(0, d, width):
                 cols = slice(first, first + width)
                 a, b = self.values(left, cols), self.values(right, cols)
                 if a.is_mps:  # it has no float64
                     a, b = a.cpu(), b.cpu()
                 difference = a.double().sub_(b)
-                total[start : start + step] += torch.linalg.vecdot(difference, difference).cpu().numpy()
+                total[piece] += torch.linalg.vecdot(difference, difference).cpu().numpy()
+
+        with one_thread_each(self.threads) as pool:
+            list(pool.map(measure, range(0, len(i), step)))
         return total
 
 
