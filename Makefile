@@ -79,7 +79,7 @@ registry: $(INSTALLED)  ## write the SHA-256 of the atlases' files into data/reg
 cover: $(INSTALLED)  ## draw the figure of the README and the front page again
 	$(BIN)/python chapters/cover.py
 
-bench: $(INSTALLED) $(OTHERS)/.installed  ## measure speed beside other libraries, an hour or more, into data/bench.json
+bench: $(INSTALLED) $(OTHERS)/.installed  ## measure speed beside other libraries, a quarter of an hour, into data/bench.json
 	$(BIN)/python tests/bench.py --others $(OTHERS)/bin/python
 
 lock: $(BIN)/uv  ## choose the newest versions that pyproject.toml allows

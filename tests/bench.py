@@ -5,7 +5,8 @@ how long that took and how much memory it took beyond the data. The contestants 
 whatever else the machine does meets them alike; what counts are ratios of medians. Times are those of the clock; where
 the machine is shared the time of the processors is the steadier number, and is kept beside it.
 
-The answers go into ``data/bench.json``, from which the page on speed is drawn.
+The answers go into ``data/bench.json``, from which the page on speed is drawn. What takes an hour is apart:
+``python tests/bench.py --large`` writes ``data/bench_large.json``.
 
 ``python bench.py --run`` is a contestant: it reads what to do from its input, a line of JSON for each run, as
 ``{"who": "nbutils", "what": "graph", "n": 1000, "d": 100}``.
@@ -31,23 +32,29 @@ K, MEMORY = 30, 1e9
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "TQDM_DISABLE": "1"}  # who waits leaves the processor to others
 
 
-def lines(quick: bool) -> list[dict]:
-    """What is compared. What takes many minutes is run once."""
+def lines(large: bool) -> list[dict]:
+    """What is compared: the routine table, or what takes many minutes and is run once."""
     graph = {"what": "graph", "who": ["nbutils", "half product", "scikit-learn", "DADApy", "faiss"]}
     alone = {"what": "graph", "who": ["nbutils", "half product"]}
-    peaks, large = {"what": "peaks", "who": ["nbutils", "DADApy"]}, not quick
-    out = [{**peaks, "c": 50}, {**peaks, "c": 500}, {"what": "pak", "n": 10_000, "who": ["nbutils", "DADApy"]}]
-    out += [{**graph, "n": 30_000, "d": 1000}] * large
-    out += [{**alone, "n": n, "d": d} for n, d in ((5000, 1000), (20_000, 1000), (10_000, 250), (10_000, 4000))]
-    out += [{**graph, "n": 10_000, "d": 1000}, {"what": "extract", "n": 128, "who": ["nbutils", "forward pass"]}]
-    out += [{**alone, "what": "parts", "n": n, "d": d} for n, d in ((30_000, 1000), (10_000, 20_000))] * large
-    out += [
-        {**graph, "n": 10_000, "d": 20_000},
-        {**alone, "n": 90_000, "d": 1000, "repeat": 1},
-        {**graph, "n": 30_000, "d": 20_000, "repeat": 1},
-        {**peaks, "c": 5000, "repeat": 1},
-    ] * large
-    return out
+    both = {"who": ["nbutils", "DADApy"]}
+    if large:
+        return [
+            {**alone, "n": 90_000, "d": 1000, "repeat": 1},
+            {**graph, "n": 30_000, "d": 20_000, "repeat": 1},
+            {**both, "what": "peaks", "c": 5000, "repeat": 1},
+        ]
+    return [
+        *({**both, "what": "peaks", "c": c} for c in (50, 500)),
+        {**both, "what": "pak", "n": 10_000},
+        {**both, "what": "pipeline", "n": 30_000, "d": 1000, "repeat": 1},
+        {**graph, "n": 30_000, "d": 1000},
+        *({**alone, "n": n, "d": d} for n, d in ((5000, 1000), (20_000, 1000), (10_000, 250), (10_000, 4000))),
+        {**graph, "n": 10_000, "d": 1000},
+        {**graph, "n": 10_000, "d": 1000, "data": "categories"},
+        {"what": "extract", "n": 128, "who": ["nbutils", "forward pass"]},
+        *({**alone, "what": "parts", "n": n, "d": d} for n, d in ((30_000, 1000), (10_000, 20_000))),
+        {**graph, "n": 10_000, "d": 20_000, "repeat": 1},
+    ]
 
 
 # --- one run
@@ -87,6 +94,16 @@ def cloud(n: int, d: int):
     return np.random.default_rng(0).standard_normal((n, d), dtype=np.float32)
 
 
+def layer(n: int, d: int):
+    """(n, d) float32, a hundred round clouds in ten directions, as a layer that knows its categories may have them."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    centres, directions = rng.normal(scale=3, size=(100, 10)), rng.standard_normal((10, d), dtype=np.float32)
+    points = centres[rng.integers(0, 100, n)] + rng.normal(size=(n, 10))
+    return points.astype(np.float32) @ directions / d**0.5 + rng.normal(scale=0.01, size=(n, d)).astype(np.float32)
+
+
 def plane(n: int, k: int, d: int = 2):
     """Distances and indices (n, k + 1) of points drawn at random, each point its own first neighbour."""
     import numpy as np
@@ -96,8 +113,8 @@ def plane(n: int, k: int, d: int = 2):
     return cKDTree(x).query(x, k + 1)
 
 
-def graph(who: str, n: int, d: int) -> Watch:
-    x = cloud(n, d)
+def graph(who: str, n: int, d: int, data: str = "noise") -> Watch:
+    x = {"noise": cloud, "categories": layer}[data](n, d)
     if who == "half product":
         import torch
 
@@ -226,6 +243,50 @@ def pak(who: str, n: int) -> Watch:
     return watch
 
 
+def pipeline(who: str, n: int, d: int) -> Watch:
+    """All steps from activations to the tree, with their seconds as ``parts`` of the watch, and PAk beside them."""
+    x, k, spent = layer(n, d), 100, {}
+
+    def timed(name, function, *arguments, **options):
+        start = time.perf_counter()
+        value = function(*arguments, **options)
+        spent[name] = time.perf_counter() - start
+        return value
+
+    if who == "nbutils":
+        from nbutils.density import knn_density, pak
+        from nbutils.dimension import twonn
+        from nbutils.hierarchy import peak_linkage
+        from nbutils.neighbors import knn_graph
+        from nbutils.peaks import find_peaks
+
+        knn_graph(x[:100, :50], 5)
+        with Watch() as watch:
+            near = timed("neighbours", knn_graph, x, k, memory=MEMORY)
+            dimension = timed("dimension", twonn, near).value
+            density = timed("density", knn_density, near, dimension, K)
+            topography = timed("peaks", find_peaks, near, density, 1.65)
+            timed("tree", peak_linkage, topography)
+            timed("PAk", pak, near, dimension)
+        watch.candidates = topography.n_peaks
+    else:
+        from dadapy import Data
+
+        data = Data(x, maxk=k, n_jobs=os.cpu_count())
+        with Watch() as watch:
+            timed("neighbours", data.compute_distances)
+            timed("dimension", data.compute_id_2NN)
+            timed("density", data.compute_density_kNN, K)
+            timed("peaks", data.compute_clustering_ADP, Z=1.65)
+            start = time.perf_counter()
+            data.compute_kstar()
+            data.compute_density_PAk()
+            spent["PAk"] = time.perf_counter() - start
+        watch.candidates = data.N_clusters
+    watch.parts = spent
+    return watch
+
+
 def extract(who: str, n: int) -> Watch:
     """Photographs through the book's network: with all of its layers written to disk, and the bare forward pass."""
     import torch
@@ -250,7 +311,8 @@ def extract(who: str, n: int) -> Watch:
 
 def run(task: dict) -> None:
     warnings.simplefilter("ignore")
-    watch = {"graph": graph, "parts": parts, "peaks": peaks, "pak": pak, "extract": extract}[task.pop("what")](**task)
+    contests = (graph, parts, peaks, pak, pipeline, extract)
+    watch = {contest.__name__: contest for contest in contests}[task.pop("what")](**task)
     print(
         json.dumps(
             {
@@ -297,17 +359,18 @@ def main() -> None:
         type=Path,
         help="the Python that has DADApy and faiss",
     )
-    parser.add_argument("--out", default=ROOT / "data" / "bench.json", type=Path)
+    parser.add_argument("--out", type=Path, help="default: data/bench.json, or with --large data/bench_large.json")
     parser.add_argument("--repeat", default=3, type=int, help="runs of each; the median counts")
-    parser.add_argument("--quick", action="store_true", help="leave out the large ones")
+    parser.add_argument("--large", action="store_true", help="what takes an hour, instead of the routine table")
     arguments = parser.parse_args()
     if arguments.run:
         for task in sys.stdin:
             run(json.loads(task))
         return
 
+    out = arguments.out or ROOT / "data" / ("bench_large.json" if arguments.large else "bench.json")
     found = {"machine": machine(), "k": K, "memory": MEMORY, "lines": []}
-    for line in lines(arguments.quick):
+    for line in lines(arguments.large):
         sizes = {key: value for key, value in line.items() if key not in ("who", "repeat")}
         runs: dict[str, list[dict]] = {who: [] for who in line["who"]}
         contestants = {
@@ -331,9 +394,9 @@ def main() -> None:
         for contestant in contestants.values():
             contestant.communicate()
         found["lines"].append({**sizes, "runs": runs})
-        part = arguments.out.with_name(arguments.out.name + ".part")
+        part = out.with_name(out.name + ".part")
         part.write_text(json.dumps(found, indent=1) + "\n")
-        os.replace(part, arguments.out)
+        os.replace(part, out)
         show(found["lines"][-1])
 
 

@@ -24,13 +24,15 @@ proc = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads
     [
         {"what": "graph", "who": "nbutils", "n": 300, "d": 20},
         {"what": "graph", "who": "half product", "n": 300, "d": 20},
+        {"what": "graph", "who": "nbutils", "n": 300, "d": 20, "data": "categories"},
         {"what": "graph", "who": "scikit-learn", "n": 300, "d": 20},
         {"what": "parts", "who": "nbutils", "n": 300, "d": 20},
         {"what": "parts", "who": "half product", "n": 300, "d": 20},
         {"what": "peaks", "who": "nbutils", "c": 20},
         {"what": "pak", "who": "nbutils", "n": 300},
+        {"what": "pipeline", "who": "nbutils", "n": 4000, "d": 50},
     ],
-    ids=lambda task: f"{task['what']}-{task['who']}",
+    ids=lambda task: "-".join(map(str, task.values())),
 )
 def test_a_contestant_answers_each_line_it_reads(task, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["bench.py", "--run"])
@@ -39,8 +41,8 @@ def test_a_contestant_answers_each_line_it_reads(task, monkeypatch, capsys):
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(answers) == 2
     assert all(answer["seconds"] > 0 and answer["peak"] >= 0 for answer in answers)
-    assert ("candidates" in answers[0]) == (task["what"] == "peaks")
-    assert ("parts" in answers[0]) == (task["what"] == "parts" and task["who"] == "nbutils")
+    assert ("candidates" in answers[0]) == (task["what"] in ("peaks", "pipeline"))
+    assert ("parts" in answers[0]) == (task["what"] in ("parts", "pipeline") and task["who"] == "nbutils")
 
 
 @proc
@@ -62,18 +64,21 @@ def test_the_watch_sees_memory_that_is_held_only_for_a_while():
     assert 7e7 < watch.peak < 1.2e8
 
 
-def test_what_is_stored_has_all_that_the_page_draws(root):
-    stored = json.loads((root / "data" / "bench.json").read_text())
+@pytest.mark.parametrize(
+    "name, whats", [("bench", {"graph", "peaks", "pak", "pipeline", "extract"}), ("bench_large", {"graph", "peaks"})]
+)
+def test_what_is_stored_has_all_that_the_page_draws(name, whats, root):
+    stored = json.loads((root / "data" / f"{name}.json").read_text())
     assert {"processor", "cores", "torch"} <= stored["machine"].keys() and "/" not in str(stored["machine"])
     lines = stored["lines"]
-    assert {"graph", "peaks", "pak", "extract"} <= {line["what"] for line in lines}
+    assert whats <= {line["what"] for line in lines}
     for line in lines:
         assert line["runs"]["nbutils"], line
         for runs in line["runs"].values():
             assert all(run["seconds"] > 0 for run in runs)
     asked = {
         tuple(sorted((key, value) for key, value in line.items() if key not in ("who", "repeat")))
-        for line in bench.lines(quick=False)
+        for line in bench.lines(large=name == "bench_large")
     }
     found = {tuple(sorted((key, value) for key, value in line.items() if key != "runs")) for line in lines}
     assert found <= asked, "measured with another benchmark; run: make bench"

@@ -13,6 +13,7 @@ from bs4 import BeautifulSoup
 from exercises import CHAPTERS, read
 
 from nbutils import peaks
+from nbutils.atlas import load_atlas
 from nbutils.book import widgets
 from nbutils.book.widgets import explore, flipbook, show_source
 from nbutils.density import knn_density
@@ -286,6 +287,14 @@ def test_without_a_kernel_the_first_control_becomes_a_slider_over_frames(shown, 
     assert [span.text for span in page.output.find_all("span")] == ["1", "2", "3"]
 
 
+def answer(box, *chosen) -> str:
+    """What a screen reader says of the picture after the controls were set."""
+    *controls, picture = box.children
+    for control, value in zip(controls, chosen, strict=True):
+        control.value = value
+    return BeautifulSoup(picture.value, "html.parser").img["alt"]
+
+
 def test_the_controls_of_chapter_5_answer_for_the_values_that_they_show(shown, monkeypatch):
     monkeypatch.delenv("BOOK_STATIC", raising=False)
     source = {cell.id: cell.source for cell in read(CHAPTERS / "05_density_peaks.ipynb").cells}
@@ -294,12 +303,6 @@ def test_the_controls_of_chapter_5_answer_for_the_values_that_they_show(shown, m
         for cell in ("cell-01", "cell-26", "cell-30", "cell-40", "cell-40-b"):
             exec(compile(source[cell], cell, "exec"), page)
     hills, clouds = shown
-
-    def answer(box, *chosen) -> str:
-        *controls, picture = box.children
-        for control, value in zip(controls, chosen, strict=True):
-            control.value = value
-        return BeautifulSoup(picture.value, "html.parser").img["alt"]
 
     for z, k in ((0, 30), (1.65, 30), (1.65, 10), (3, 100)):
         graph = knn_graph(page["points"], k)
@@ -310,3 +313,20 @@ def test_the_controls_of_chapter_5_answer_for_the_values_that_they_show(shown, m
         graph = knn_graph(points, 30)
         found = peaks.find_peaks(graph, knn_density(graph, 2))
         assert f"{distance} apart, sample {sample}: {found.n_peaks} peak" in answer(clouds, distance, sample)
+
+
+def test_the_controls_of_chapter_6_know_both_sets_of_photographs(shown, monkeypatch):
+    monkeypatch.delenv("BOOK_STATIC", raising=False)
+    source = {cell.id: cell.source for cell in read(CHAPTERS / "06_nucleation.ipynb").cells}
+    page: dict = {}
+    with plt.rc_context():
+        for cell in ("nuc-02", "nuc-04", "nuc-18", "nuc-20-a", "nuc-20"):
+            exec(compile(source[cell], cell, "exec"), page)
+    (box,) = shown
+    for atlas, stage, name, layer, k, z in (
+        ("ImageNet", "logits", "tiny-imagenet", "logits", 30, 3),
+        ("Caltech-101", "stage 7.1 mean", "caltech101-efficientnet_lite0", "stage 7", 15, 1.65),
+        ("ImageNet", "stage 6.4 mean", "tiny-imagenet", "stage 6.4 mean", 30, 1.65),
+    ):
+        found = peaks.topography(load_atlas(name).graphs[layer], k, z)
+        assert f"Photographs of {atlas} in each of the {found.n_peaks} peaks" in answer(box, stage, k, z, atlas)
