@@ -167,7 +167,7 @@ def test_each_drawing_has_a_page_with_its_caption_and_its_file():
         there = os.path.normpath(f"{Path(page).parent}/{figure.select_one('a.figure-page')['href']}")
         download = soup(there).select_one("a[download]")
         words, shown = (copy.copy(caption) for caption in (figure.figcaption, article(there).find("figcaption")))
-        for part in [*words.select("a.figure-page, .math"), *shown.select(".math")]:
+        for part in [*words.select("a.figure-page, a.headerlink, .math"), *shown.select(".math")]:
             part.decompose()
         assert words.get_text().partition(". ")[2].split() == shown.get_text().split()
         assert (HTML / Path(there).parent / download["href"]).is_file()
