@@ -6,6 +6,7 @@ A claim is shown with its number. If it is false, it stops the notebook, and so 
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from numbers import Integral, Real
 
@@ -13,24 +14,7 @@ import numpy as np
 from IPython.display import Markdown, display
 
 # A statement that ends in one of these runs on into its value; after any other a colon stands between them.
-RUNS_ON = [
-    "are",
-    "at",
-    "be",
-    "by",
-    "in",
-    "is",
-    "least",
-    "most",
-    "namely",
-    "of",
-    "only",
-    "still",
-    "than",
-    "the",
-    "to",
-    "within",
-]
+RUNS_ON = re.compile(r"\b(are|at|be|by|in|is|least|most|namely|of|only|still|than|the|to|within)$")
 
 
 class ClaimFailed(AssertionError):
@@ -138,7 +122,7 @@ class Note:
     @property
     def between(self) -> str:
         """What stands between the statement and its value."""
-        return " " if self.parts[1].rpartition(" ")[2] in RUNS_ON else ": "
+        return " " if RUNS_ON.search(self.parts[1]) else ": "
 
     def __repr__(self) -> str:
         mark, statement, value, asked = self.parts
