@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from ._blocks import Blocks, most_rows
 from ._device import as_device, full_precision
 from ._files import write_json
 from ._progress import progress_bar
-from ._search import Blocks, most_rows, nearest_of_rows, refine
+from ._search import nearest_of_rows, refine
 from .extraction.activations import finished, planned, say_where
 from .extraction.inputs import Remaining, collate
 from .extraction.recording import Selection

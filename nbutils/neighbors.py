@@ -16,8 +16,9 @@ except ModuleNotFoundError as error:
         "the search for neighbours needs torch: pip install 'hierarchical-nucleation[extraction]'", name=error.name
     ) from error
 
+from ._blocks import Blocks
 from ._device import as_device, full_precision
-from ._search import Blocks, nearest_candidates, refine
+from ._search import nearest_candidates, plan, refine
 from .graph import NeighborGraph, checked_integer
 
 WARNINGS = threading.Lock()  # the filters of warnings are those of the whole process
@@ -32,12 +33,13 @@ def knn_graph(
 ) -> NeighborGraph:
     """Exact Euclidean nearest neighbours of every row of x.
 
-    Candidates are found with matrix products in float32 of the centred data, whose rounding error grows with the
-    distance from the centre. Each pair of blocks of rows is visited once, since distances are symmetric. Wherever
-    rounding could have changed a neighbour or the order of two, differences of the data in float64 decide, and equal
-    distances are ordered by index. A row that may have lost a neighbour is searched again. The distances are right to
-    3e-7 of their size; if n times k times the number of features is below 6e7, all of them are computed in float64 and
-    then rounded to float32.
+    Candidates are found with matrix products of the centred data, in bfloat16 where the processor is fast at it and in
+    float32 elsewhere. The largest error that a product can have is allowed for, so that no neighbour is missed. Their
+    distances are computed in float64, and from differences wherever that would change a neighbour or the order of two.
+    Equal distances are ordered by index. The graph is the same whatever the precision of the products, the device and
+    the memory, and the distances are right to the rounding of float32.
+
+    Each pair of blocks of rows is visited once, since distances are symmetric.
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ def knn_graph(
     device = as_device(device)
     with full_precision(device):
         data = Blocks(x, device, memory, torch.get_num_threads() if device.type == "cpu" else 1)
-        return NeighborGraph(*refine(data, k, *nearest_candidates(data, min(k + 4, len(x) - 1))))
+        return NeighborGraph(*refine(data, k, *nearest_candidates(*plan(data, k))))
 
 
 def checked_neighbors(k: int, n: int) -> int:

@@ -28,6 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("nbutils", "half product", "scikit-learn", "forward pass")  # the others live in an environment of their own
+LAYER = ROOT / "_build" / "bench" / "stage-7.npy"
 K, MEMORY = 30, 1e9
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "TQDM_DISABLE": "1"}  # who waits leaves the processor to others
 
@@ -51,6 +52,7 @@ def lines(large: bool) -> list[dict]:
         *({**alone, "n": n, "d": d} for n, d in ((5000, 1000), (20_000, 1000), (10_000, 250), (10_000, 4000))),
         {**graph, "n": 10_000, "d": 1000},
         {**graph, "n": 10_000, "d": 1000, "data": "categories"},
+        {**graph, "n": 8677, "d": 15_680, "data": "photographs", "repeat": 1},
         {"what": "extract", "n": 128, "who": ["nbutils", "forward pass"]},
         *({**alone, "what": "parts", "n": n, "d": d} for n, d in ((30_000, 1000), (10_000, 20_000))),
         {**graph, "n": 10_000, "d": 20_000, "repeat": 1},
@@ -104,6 +106,39 @@ def layer(n: int, d: int):
     return points.astype(np.float32) @ directions / d**0.5 + rng.normal(scale=0.01, size=(n, d)).astype(np.float32)
 
 
+def photographs(n: int, d: int):
+    """(n, d) float32, full activations of the book's network, in its last stage, for photographs of Caltech-101."""
+    import numpy as np
+
+    return np.load(LAYER)[:n, :d].astype(np.float32)
+
+
+def write_photographs() -> None:
+    """The file of `photographs`, from their small copies."""
+    import numpy as np
+    import torch
+
+    from nbutils.book.thumbnails import COUNT, thumbnails
+    from nbutils.extraction import activations
+    from nbutils.extraction.models import load
+
+    network = load("efficientnet_lite0")
+    images = torch.from_numpy(thumbnails(range(COUNT))).movedim(3, 1)
+
+    class Enlarged(torch.utils.data.Dataset):
+        def __len__(self):
+            return COUNT
+
+        def __getitem__(self, i):
+            return torch.nn.functional.interpolate((images[i : i + 1].float() - 127) / 128, 224, mode="bilinear")[0]
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = activations.extract(network.model, Enlarged(), {"stage 7": network.layers["stage 7"]}, folder)
+        LAYER.parent.mkdir(parents=True, exist_ok=True)
+        np.save(LAYER.with_suffix(".part.npy"), store["stage 7"].reshape(COUNT, -1))
+    os.replace(LAYER.with_suffix(".part.npy"), LAYER)
+
+
 def plane(n: int, k: int, d: int = 2):
     """Distances and indices (n, k + 1) of points drawn at random, each point its own first neighbour."""
     import numpy as np
@@ -114,7 +149,7 @@ def plane(n: int, k: int, d: int = 2):
 
 
 def graph(who: str, n: int, d: int, data: str = "noise") -> Watch:
-    x = {"noise": cloud, "categories": layer}[data](n, d)
+    x = {"noise": cloud, "categories": layer, "photographs": photographs}[data](n, d)
     if who == "half product":
         import torch
 
@@ -160,8 +195,7 @@ def parts(who: str, n: int, d: int) -> Watch:
 
     import torch
 
-    from nbutils import _search as blocks
-    from nbutils import neighbors
+    from nbutils import _blocks, _nearest, neighbors
 
     if who != "nbutils":
         return graph(who, n, d)
@@ -187,11 +221,14 @@ def parts(who: str, n: int, d: int) -> Watch:
     with ExitStack() as stack:
         for name, owner, function in (
             ("products", torch.Tensor, "addmm_"),
-            ("reading and centring", blocks.Blocks, "read"),
-            ("mean and squares", blocks.Blocks, "__init__"),
-            ("comparing", blocks, "pairs_above"),
-            ("keeping what is nearer", blocks.Nearest, "update"),
-            ("exact differences", neighbors, "refine"),
+            ("products", torch, "mm"),
+            ("reading and centring", _blocks.Blocks, "read"),
+            ("mean and squares", _blocks.Blocks, "__init__"),
+            ("a sample", neighbors, "plan"),
+            ("bounds", _blocks.Blocks, "closeness"),
+            ("comparing", _nearest, "pairs_above"),
+            ("keeping what may be near", _nearest.Nearest, "update"),
+            ("exact distances", neighbors, "refine"),
         ):
             stack.enter_context(patch.object(owner, function, timed(name, getattr(owner, function))))
         with Watch() as watch:
@@ -331,6 +368,8 @@ def run(task: dict) -> None:
 def machine() -> dict:
     import torch
 
+    from nbutils._search import fast_bfloat16
+
     name = next(
         (
             line.split(":")[1].strip()
@@ -344,6 +383,7 @@ def machine() -> dict:
         "cores": os.cpu_count(),
         "architecture": platform.machine(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "products": "bfloat16" if fast_bfloat16(torch.device("cpu")) else "float32",
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -369,6 +409,8 @@ def main() -> None:
         return
 
     out = arguments.out or ROOT / "data" / ("bench_large.json" if arguments.large else "bench.json")
+    if not (arguments.large or LAYER.exists()):
+        write_photographs()
     found = {"machine": machine(), "k": K, "memory": MEMORY, "lines": []}
     for line in lines(arguments.large):
         sizes = {key: value for key, value in line.items() if key not in ("who", "repeat")}

@@ -11,8 +11,7 @@ import bench
 import numpy as np
 import pytest
 
-from nbutils import _search as blocks
-from nbutils import neighbors
+from nbutils import _blocks, _nearest, neighbors
 
 proc = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 
@@ -47,11 +46,11 @@ def test_a_contestant_answers_each_line_it_reads(task, monkeypatch, capsys):
 
 @proc
 def test_the_parts_make_up_the_whole_and_leave_nothing_behind():
-    functions = blocks.Blocks.read, blocks.Nearest.update, blocks.pairs_above, neighbors.refine
+    functions = _blocks.Blocks.read, _nearest.Nearest.update, _nearest.pairs_above, neighbors.refine
     watch = bench.parts("nbutils", 3000, 200)
-    assert all(seconds > 0 for seconds in watch.parts.values()) and len(watch.parts) == 6
+    assert all(seconds > 0 for seconds in watch.parts.values()) and len(watch.parts) == 8
     assert sum(watch.parts.values()) <= watch.seconds
-    assert functions == (blocks.Blocks.read, blocks.Nearest.update, blocks.pairs_above, neighbors.refine)
+    assert functions == (_blocks.Blocks.read, _nearest.Nearest.update, _nearest.pairs_above, neighbors.refine)
 
 
 @proc

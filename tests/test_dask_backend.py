@@ -14,7 +14,7 @@ import pytest
 import torch
 from test_atlas import draw, network, to_tensor
 
-from nbutils import _device, _search, dask_backend
+from nbutils import _device, dask_backend
 from nbutils.atlas import build as atlas
 from nbutils.extraction import activations
 from nbutils.extraction.photographs import ImageFolder
@@ -83,7 +83,7 @@ def test_the_same_graph_of_what_is_hard(tmp_path, client, kind):
 @pytest.mark.parametrize("d", [30, 3000])
 def test_rows_alone_are_those_of_the_whole(monkeypatch, tmp_path, d, memory):
     # As with many points, where products decide and differences only what they leave in doubt.
-    monkeypatch.setattr(_search, "ALL_EXACT", 0)
+
     path = saved(tmp_path / "x.npy", n=500, d=d)
     whole = knn_graph(path, 9)
     x = as_rows(path)

@@ -39,7 +39,7 @@ ROOMS = {
 }
 
 # The science that needs torch; all the rest of it, and opening an atlas, loads without.
-NEEDS_TORCH = ("neighbors", "_search", "decimation")
+NEEDS_TORCH = ("neighbors", "_search", "_blocks", "_nearest", "decimation")
 
 # The extras that a room needs to be loaded; what a function imports when it is called may be in any.
 EXTRAS = {
