@@ -1,6 +1,6 @@
 """Data in blocks of rows: rough closeness of all pairs of two blocks, and exact distances of single pairs.
 
-How near two points are is measured in three ways, each a hundred times slower for a pair than the one before:
+How near two points are is measured in three ways, each many times slower for a pair than the one before:
 
 - `Blocks.closeness` takes a matrix product of two blocks in float32 or bfloat16, and adds the largest error that it may
   have. Its value is an upper bound: no pair is closer than it says.
@@ -27,6 +27,11 @@ CACHED = 2**20  # float64 numbers that stay in the cache
 NOTHING = 1e-30  # more than is lost where float32 has no smaller numbers, and less than is ever seen of data
 STRIP = 64  # rows of a product that are worked on while they are in the cache
 FLOAT32_HOLDS = (torch.float32, torch.float16, torch.bfloat16, torch.int16, torch.int8, torch.uint8, torch.bool)
+
+# torch says, once, that tensors in rows of pairs are in beta. Here is where nobody hears it.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    torch.sparse_csr_tensor([0, 0], [], [], (1, 1), check_invariants=False)
 
 
 def most_rows(n: int, device: torch.device, memory: float, threads: int) -> int:
@@ -162,16 +167,7 @@ class Blocks:
         for cols in self.columns:
             a, b = self.read(rows, cols, left).to(self.type), self.read(others, cols, right).to(self.type)
             for part, right_of in strips:
-                if self.type == torch.float32:
-                    product[part, right_of].addmm_(a[part], b[right_of].T, beta=int(cols.start > 0))
-                    continue
-                sum_of_columns, rounded = product[part, right_of], self.of_thread.rounded
-                rounded = rounded[: sum_of_columns.numel()].view(sum_of_columns.shape)
-                torch.mm(a[part], b[right_of].T, out=rounded)
-                # The product comes rounded to bfloat16, by which it may have lost 2^-8 of what is left of it.
-                for target, value in zip(sum_of_columns.split(STRIP), rounded.split(STRIP), strict=True):
-                    value = value.float()
-                    (target.add_ if cols.start else target.copy_)(value).add_(value.abs_(), alpha=2.0**-8)
+                self.add_product(product[part, right_of], a[part], b[right_of], first=cols.start == 0)
         offset = (0.5 - self.share) * self.square - NOTHING
         for start in range(0, count, STRIP):
             part = slice(start, start + STRIP)
@@ -183,6 +179,18 @@ class Blocks:
                 corner = product[start : start + step, start : start + step]
                 corner.masked_fill_(torch.ones_like(corner, dtype=torch.bool).tril(), -torch.inf)
         return product
+
+    def add_product(self, total: torch.Tensor, a: torch.Tensor, b: torch.Tensor, first: bool) -> None:
+        """Add the products of the rows of a (r, f) and b (c, f) to a total (r, c), or set it to them if `first`."""
+        if self.type == torch.float32:
+            total.addmm_(a, b.T, beta=int(not first))
+            return
+        rounded = self.of_thread.rounded[: total.numel()].view(total.shape)
+        torch.mm(a, b.T, out=rounded)
+        # A product comes rounded to bfloat16, by which it may have lost 2^-8 of what is left of it.
+        for target, value in zip(total.split(STRIP), rounded.split(STRIP), strict=True):
+            value = value.float()
+            (target.copy_ if first else target.add_)(value).add_(value.abs_(), alpha=2.0**-8)
 
     def products(self, points: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(p, m) squared distances from each of p points to its candidates (p, m), from products in float64.
@@ -197,9 +205,7 @@ class Blocks:
             cols = slice(start, start + width)
             part = self.values(slice(0, n), cols).cpu().double() - self.mean[cols].cpu()
             square += torch.linalg.vector_norm(part, dim=1).square_()
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-                pairs = torch.sparse_csr_tensor(starts, partners, product, (p, n), check_invariants=False)
+            pairs = torch.sparse_csr_tensor(starts, partners, product, (p, n), check_invariants=False)
             product = torch.sparse.sampled_addmm(pairs, part[torch.from_numpy(points)], part.T).values()
         own, theirs = square.numpy()[points][:, None], square.numpy()[candidates]
         error = (2 * width + 2 * d / width + 16) * 2.0**-53 * (own + theirs.max(1, keepdims=True))
