@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -111,14 +112,27 @@ def find_peaks(
         If `density` and `graph` have different numbers of points, `density` uses more neighbours than `graph` holds,
         or `z` is negative or NaN.
     """
+    return at_levels(graph, density, (z,), halo, authors_borders)[0]
+
+
+def at_levels(
+    graph: NeighborGraph,
+    density: Density,
+    levels: Iterable[float],
+    halo: bool = False,
+    authors_borders: bool = False,
+) -> list[Topography]:
+    """`find_peaks` for each z of `levels`. Regions and borders, which do not depend on z, are found once."""
     if len(density.log_density) != graph.n:
         raise ValueError(f"density has {len(density.log_density)} points but graph has {graph.n}")
     if density.k.min() < 1 or density.k.max() > graph.k:
         raise ValueError(
             f"density uses up to {density.k.max()} neighbours but graph holds {graph.k}: build both from the same graph"
         )
-    if not z >= 0:
-        raise ValueError(f"z={z} must not be negative")
+    levels = list(levels)
+    for z in levels:
+        if not z >= 0:
+            raise ValueError(f"z={z} must not be negative")
 
     rank = density_rank(density.log_density - density.error)
     parent = uphill(graph, density.k, rank)
@@ -130,9 +144,12 @@ def find_peaks(
     labels = number[roots]
 
     borders = find_borders(graph, density.k, labels, candidates, authors_borders)
-    saddles = highest_saddles(borders, labels, rank)
-    into, saddles = merge(candidates, saddles, density.log_density, density.error, z)
-    return _topography(candidates, into, labels, saddles, density.log_density, halo)
+    touching = highest_saddles(borders, labels, rank)
+    found = []
+    for z in levels:
+        into, saddles = merge(candidates, touching, density.log_density, density.error, z)
+        found.append(_topography(candidates, into, labels, saddles, density.log_density, halo))
+    return found
 
 
 def density_rank(g: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 from nbutils.density import Density, knn_density
 from nbutils.graph import NeighborGraph
 from nbutils.neighbors import knn_graph
-from nbutils.peaks import HALO, Topography, density_rank, find_peaks, uphill
+from nbutils.peaks import HALO, Topography, at_levels, density_rank, find_peaks, uphill
 from nbutils.synthetic import gaussian_mixture, manifold
 
 ORACLE_CASES = 1200
@@ -325,6 +325,20 @@ def test_candidates_are_the_local_maxima(seed):
     # Without a bar each is a peak, but for those below a saddle of theirs: a border point belongs to one side only,
     # and may stand higher than the whole region on the other.
     assert set(find_peaks(graph, density, z=0).peaks) <= set(highest)
+
+
+@pytest.mark.parametrize("halo", [False, True])
+def test_many_levels_at_once_are_each_by_itself(halo):
+    graph, density = random_density(0, k=6)
+    levels = [0, 0.5, 1.65, 1.65, 3, 100]
+    found = at_levels(graph, density, iter(levels), halo)
+    assert len({topography.n_peaks for topography in found}) > 2
+    for topography, z in zip(found, levels, strict=True):
+        alone = find_peaks(graph, density, z, halo)
+        for name in ("labels", "peaks", "peak_log_density", "pairs", "pair_points", "pair_saddles"):
+            np.testing.assert_array_equal(getattr(topography, name), getattr(alone, name))
+    with pytest.raises(ValueError, match="z=-1"):
+        at_levels(graph, density, [1, -1])
 
 
 @settings(max_examples=40, deadline=None)

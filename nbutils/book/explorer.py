@@ -26,7 +26,7 @@ from ..density import Density, knn_density
 from ..dimension import twonn
 from ..graph import NeighborGraph
 from ..hierarchy import peak_linkage
-from ..peaks import Topography, find_peaks
+from ..peaks import Topography, at_levels
 from ..semantics import hypernym_chain, kingdom_cut
 from .thumbnails import CREDIT, SIDE, sheet_of
 
@@ -238,8 +238,7 @@ def landscape_data(
         graph = atlas.graphs[layer]
         density = knn_density(graph, twonn(graph), k)
         views, known, first = [], [], None
-        for j, z in enumerate(levels):
-            topography = find_peaks(graph, density, z)
+        for j, topography in enumerate(at_levels(graph, density, levels)):
             standing = mountains(topography, density, atlas.labels, meant)
             place = {mountain["peak"]: i for i, mountain in enumerate(standing)}
             position = np.array([place[int(peak)] for peak in topography.peaks])[topography.labels]
