@@ -34,7 +34,7 @@ help:  ## list the targets
 book: $(BUILT)  ## execute every notebook and render the book in _build/html
 	@echo "The book is ready. Open $(CURDIR)/_build/html/index.html, or run: make serve"
 
-test: $(BUILT) types  ## check the code, the notebooks, their claims and the rendered pages
+test: $(BUILT)  ## check the code, the notebooks, their claims and the rendered pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BOOK_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
@@ -118,7 +118,9 @@ $(FRESH): $(INPUTS)
 $(BUILT): $(FRESH) $(PAGES)
 	@rm -rf _build/html
 	$(BOOK_ENV) $(BIN)/python chapters/execute.py
-	$(BOOK_ENV) $(BIN)/jupyter-book build --all -W --keep-going .
-	$(BIN)/python chapters/explorer.py
+	@mkdir -p _build/html
+	$(BIN)/python chapters/explorer.py & explorer=$$!; \
+	$(BOOK_ENV) $(BIN)/jupyter-book build --all -W --keep-going .; built=$$?; \
+	wait $$explorer && exit $$built
 	$(BIN)/python chapters/expected.py
 	@touch $@

@@ -229,7 +229,7 @@ def test_what_is_not_so_fails_the_build(cell, builds, says, root, tmp_path):
         ],
     )
     nbformat.write(notebook, tmp_path / "index.ipynb")
-    flags = re.search(r"jupyter-book build (.+) \.$", (root / "Makefile").read_text(), re.MULTILINE).group(1).split()
+    flags = re.search(r"jupyter-book build (.+) \.;", (root / "Makefile").read_text()).group(1).split()
     done = subprocess.run(
         [Path(sys.executable).with_name("jupyter-book"), "build", *flags, str(tmp_path)],
         env=os.environ | {"JUPYTER_PREFER_ENV_PATH": "1"},
