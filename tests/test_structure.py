@@ -232,6 +232,15 @@ def test_without_torch_the_search_for_neighbors_names_the_extra(module):
     assert re.search(r"^ModuleNotFoundError: .*hierarchical-nucleation\[extraction\]", done.stderr, re.MULTILINE)
 
 
+# --- types
+
+
+@pytest.mark.slow
+def test_the_annotations_are_complete_and_right():
+    done = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 # --- dependencies
 
 
