@@ -19,9 +19,9 @@ from editions import answers, assignment, pages, slides, student, teacher
 from exercises import CHAPTERS, NOTEBOOKS, REFERENCE, exercises, read, tags
 from nbgrader.api import Gradebook
 
-from nbutils.exercises import MODULES, judge, of_chapter
-from nbutils.exercises.exercise import Exercise, Recorded
-from nbutils.exercises.recorded import packed_view, record, unpacked, unpacked_view
+from nbutils.exercises import MODULES, of_chapter
+from nbutils.exercises.exercise import Exercise
+from nbutils.exercises.recorded import packed_view, unpacked_view
 from nbutils.exercises.verdict import OPEN, RIGHT, WRONG, plain
 
 QUICK = ("2", "7", "10")  # chapters whose exercises are judged in seconds
@@ -169,34 +169,6 @@ def test_the_students_checks_know_right_open_and_wrong(tree):
     for (number, _, code, mark, words), (found, text) in zip(TRIED, json.loads(done.stdout), strict=True):
         assert found == mark, (number, code, text)
         assert words in text
-
-
-def without_code(exercise: Exercise) -> Exercise:
-    """An exercise as the students' edition has it, by way of its file."""
-    known = json.loads(json.dumps(record(exercise)))
-    name = known["name"]
-    return Exercise(
-        exercise.number,
-        Recorded(name, unpacked(known["solution"])),
-        exercise.cases,
-        {message: Recorded(name, unpacked(made)) for message, made in known["mistakes"]},
-        exercise.tolerance,
-        exercise.compared,
-    )
-
-
-@pytest.mark.parametrize(
-    "chapter", [chapter if chapter in QUICK else pytest.param(chapter, marks=pytest.mark.slow) for chapter in MODULES]
-)
-def test_without_code_every_answer_gets_the_same_verdict(chapter):
-    # That these are the verdicts with code is the point of tests/test_exercises.py.
-    for exercise in of_chapter(chapter).values():
-        ours = without_code(exercise)
-        assert judge(ours, exercise.reference).mark == RIGHT
-        for message, answer in exercise.mistakes.items():
-            verdict = judge(ours, answer)
-            assert verdict.mark != RIGHT
-            assert message in verdict.text
 
 
 @pytest.mark.parametrize("number", ["2.2", "9.2", "8.5"])

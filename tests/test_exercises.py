@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import copy
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -22,8 +24,9 @@ from wrong_answers import WRONG
 
 from nbutils import exercises as room
 from nbutils.exercises import MODULES, check, find, judge, of_chapter
-from nbutils.exercises.exercise import Exercise
-from nbutils.exercises.verdict import OPEN, RIGHT, plain, same
+from nbutils.exercises.exercise import Exercise, Recorded
+from nbutils.exercises.recorded import record, unpacked
+from nbutils.exercises.verdict import OPEN, RIGHT, plain, same, untouched
 from nbutils.exercises.verdict import WRONG as IS_WRONG
 from nbutils.smallworld.things import load_things
 
@@ -138,12 +141,58 @@ def wrong_answers() -> list:
     return declared + more
 
 
+@cache
+def without_code(exercise: Exercise) -> Exercise:
+    """An exercise as the students' edition has it, by way of its file."""
+    known = json.loads(json.dumps(record(exercise)))
+    name = known["name"]
+    return Exercise(
+        exercise.number,
+        Recorded(name, unpacked(known["solution"])),
+        exercise.cases,
+        {message: Recorded(name, unpacked(made)) for message, made in known["mistakes"]},
+        exercise.tolerance,
+        exercise.compared,
+    )
+
+
+class Remembered:
+    """A function that is called for the same cases again, and then gives what it gave before."""
+
+    def __init__(self, function: Callable):
+        self.function, self.outcomes, self.calls = function, [], 0
+
+    def again(self) -> Remembered:
+        self.calls = 0
+        return self
+
+    def __call__(self, *given: object) -> object:
+        if self.calls == len(self.outcomes):
+            try:
+                self.outcomes.append((self.function(*given), None))
+            except Exception as error:
+                self.outcomes.append((None, error))
+        result, error = self.outcomes[self.calls]
+        self.calls += 1
+        if error:
+            raise error
+        return copy.deepcopy(result)
+
+
 @pytest.mark.parametrize("wrong", wrong_answers())
-def test_a_wrong_answer_gets_the_message_meant_for_it(wrong):
+def test_a_wrong_answer_gets_the_message_meant_for_it_with_and_without_code(wrong):
     exercise, answer, message = wrong
-    verdict = judge(exercise, answer)
-    assert verdict.mark != RIGHT
-    assert message in verdict.text
+    if callable(answer) and not untouched(answer):
+        answer = Remembered(answer)
+    for edition in (exercise, without_code(exercise)):
+        verdict = judge(edition, answer.again() if isinstance(answer, Remembered) else answer)
+        assert verdict.mark != RIGHT
+        assert message in verdict.text
+
+
+@each(DECLARED)
+def test_without_code_the_solution_is_right(exercise):
+    assert judge(without_code(exercise), exercise.reference).mark == RIGHT
 
 
 @each(EXACT)
