@@ -35,6 +35,10 @@ def pytest_make_collect_report(collector):
     return _no_skip((yield))
 
 
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The folder of the book."""

@@ -235,12 +235,14 @@ def experiment(number: str, *given: object) -> object:
     return defined(page, page.solution)[page.name](load_things(), *given)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_what_chapter_8_says_of_labels_known_by_heart():
     known, new = experiment("8.1", 330, 40)
     assert known > 0.9 and new < 0.12
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_what_chapter_8_says_of_two_networks():
     pools, pixels = experiment("8.4", 3300, 3)

@@ -235,6 +235,7 @@ def test_without_torch_the_search_for_neighbors_names_the_extra(module):
 # --- types
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_annotations_are_complete_and_right():
     done = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True)
