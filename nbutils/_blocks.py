@@ -86,22 +86,33 @@ class Blocks:
         # Any centre will do that is near the data, so a sample of the points is enough.
         sample = torch.arange(0, n, max(1, n // 512), device=x.device)
         self.mean = torch.empty(d, dtype=self.values(sample[:1], slice(0, 1)).dtype, device=x.device)
-        spread = 0.0
         for cols in self.columns:
-            part = self.values(sample, cols)
-            self.mean[cols] = part.mean(0)
-            spread = max(spread, float((part - self.mean[cols]).abs().max()))
-        # A power of two leaves all digits as they are. Only extreme numbers need it, for the sake of their squares.
-        self.scale = 1.0 if spread == 0 or 1e-9 < spread < 1e9 else float(2.0 ** -np.floor(np.log2(spread)))
+            self.mean[cols] = (self.values(sample, cols) / len(sample)).sum(0)
+        self.scale = 1.0
         self.square = self.sums_of_squares(lambda part: part)
-        finite = bool(torch.isfinite(self.square).all())
-        if not finite and (bad := sum(int((~torch.isfinite(x[:, cols]).all(0)).sum()) for cols in self.columns)):
+        if not 1e-18 < float(self.square.amax()) < 1e18:  # also if it is NaN
+            self.rescale()
+        # An error as a share of the two squared norms. The sizes of all terms of a product add up to at most half of
+        # them, and each addition is off by at most 2^-24 of the sum so far: half a unit for each feature, and one for
+        # each block of features, since bfloat16 takes two steps there. The norms themselves, of which half counts, have
+        # as many additions. The rest is for centring and for the last subtractions.
+        self.share = (self.features + 2 * len(self.columns) + 8) * 2.0**-24
+
+    def rescale(self) -> None:
+        """Choose the scale, and compute the squares again, for data so small or large that float32 loses squares."""
+        if bad := sum(int((~torch.isfinite(self.x[:, cols]).all(0)).sum()) for cols in self.columns):
+            d = self.x.shape[1]
             raise ValueError(f"x has NaN or infinite values in {bad} of {d} features: drop them or find their cause")
-        if not finite or (spread and not 1e-18 < spread < 1e18):
+        spread = 0.0
+        for rows in self.blocks:
+            for cols in self.columns:
+                spread = max(spread, float((self.values(rows, cols) - self.mean[cols]).abs().amax()))
+        if spread and not 1e-18 < spread < 1e18:
             raise ValueError(f"x varies by {spread:.0e}: distances would not fit float32; rescale x")
-        # Each addition is off by at most 2^-24 of what is summed. All terms of a product add up to at most half the two
-        # squared norms, of which half is subtracted besides. The rest is for what is rounded otherwise.
-        self.share = (self.features + len(self.columns) + 8) * 2.0**-24
+        if spread:
+            # A power of two leaves all digits as they are.
+            self.scale = float(2.0 ** -np.floor(np.log2(spread)))
+            self.square = self.sums_of_squares(lambda part: part)
 
     def in_bfloat16(self) -> Blocks:
         """The same points, whose products are taken of their values rounded to bfloat16."""
@@ -116,7 +127,8 @@ class Blocks:
 
     def sums_of_squares(self, function: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         """(n,) float32 sums over all features of the squares of a function of the centred data."""
-        total, buffer = torch.zeros(len(self.x), device=self.device), self.allocate(self.features)
+        total = torch.zeros(len(self.x), dtype=torch.float32, device=self.device)
+        buffer = self.allocate(self.features)
         for rows in self.blocks:
             for cols in self.columns:
                 part = function(self.read(rows, cols, buffer))
@@ -226,8 +238,7 @@ class Blocks:
                 a, b = self.values(left, cols), self.values(right, cols)
                 if a.is_mps:  # it has no float64
                     a, b = a.cpu(), b.cpu()
-                distance = torch.linalg.vector_norm(a.double().sub_(b), dim=1)
-                total[piece] += distance.square_().cpu().numpy()
+                total[piece] += a.double().sub_(b).square_().sum(1).cpu().numpy()
 
         with one_thread_each(self.threads) as pool:
             list(pool.map(measure, range(0, len(i), step)))

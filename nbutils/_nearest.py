@@ -19,9 +19,9 @@ class Nearest:
     """
 
     def __init__(self, n: int, m: int, device: torch.device):
-        self.closeness = torch.full((n, m), -torch.inf, device=device)
+        self.closeness = torch.full((n, m), -torch.inf, dtype=torch.float32, device=device)
         self.index = torch.zeros((n, m), dtype=torch.int32, device=device)
-        self.threshold = torch.full((n,), -torch.inf, device=device)
+        self.threshold = torch.full((n,), -torch.inf, dtype=torch.float32, device=device)
         self.lock = threading.Lock()
 
     def update(self, rows: slice, others: slice, closeness: torch.Tensor, symmetric: bool = True) -> None:
@@ -62,7 +62,7 @@ class Nearest:
         start = torch.arange(len(point), device=point.device) * width + m
         place = torch.arange(len(order), device=point.device)
         place += (start - count.cumsum(0) + count).repeat_interleave(count)
-        table = torch.full((len(point), width), -torch.inf, device=point.device)
+        table = closeness.new_full((len(point), width), -torch.inf)
         index = torch.zeros((len(point), width), dtype=torch.int32, device=point.device)
         table.view(-1)[place], index.view(-1)[place] = closeness[order], partner[order].int() + partners.start
         point = point.long() + points.start

@@ -9,6 +9,8 @@ may be, nothing is missing; if not, the point is compared with all others again.
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import torch
 
@@ -42,9 +44,10 @@ def plan(data: Blocks, k: int) -> tuple[Blocks, int]:
     square, costs, kth = data.square.cpu(), {}, None
     for rough in [data, *([data.in_bfloat16()] if fast_bfloat16(data.device) else [])]:
         closeness, nearest = to_all(rough, sample).topk(most)
-        if kth is None:
+        if kth is None:  # the k-th neighbour is at least this close
             kth = closeness[:, k - 1] - 2 * data.share * (square[sample] + square[nearest[:, k - 1]])
         needed = (closeness >= kth[:, None]).sum(1)
+        rough.of_thread = threading.local()  # its memory is for the threads of the search
         for m in {few, *(needed[needed < most] + 1).tolist()}:
             again = float((needed >= m).float().mean())  # the share of the points that have to be searched again
             costs[rough, m] = n / (2 if rough is data else 2 * SPEED) + PAIR * m + again * n

@@ -36,8 +36,8 @@ def knn_graph(
     Candidates are found with matrix products of the centred data, in bfloat16 where the processor is fast at it and in
     float32 elsewhere. The largest error that a product can have is allowed for, so that no neighbour is missed. Their
     distances are computed in float64, and from differences wherever that would change a neighbour or the order of two.
-    Equal distances are ordered by index. The graph is the same whatever the precision of the products, the device and
-    the memory, and the distances are right to the rounding of float32.
+    Equal distances are ordered by index. The neighbours are the same whatever the precision of the products, the device
+    and the memory, and the distances are right to the rounding of float32.
 
     Each pair of blocks of rows is visited once, since distances are symmetric.
 
@@ -94,4 +94,5 @@ def as_rows(x: ArrayLike | torch.Tensor | str | os.PathLike) -> torch.Tensor:
         return data
     with WARNINGS, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writ")  # nothing here writes to x
-        return torch.from_numpy(data if min(data.strides) >= 0 else data.copy())
+        whole = all(step >= 0 and step % data.itemsize == 0 for step in data.strides)
+        return torch.from_numpy(data if whole else data.copy())

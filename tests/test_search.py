@@ -98,6 +98,19 @@ def test_closeness_is_an_upper_bound_and_not_a_loose_one(name, dtype):
             assert (over >= -1e-12 * squares).all() and (over <= most).all()
 
 
+def test_many_small_products_in_bfloat16_are_bounded_too():
+    # With little memory a product is a sum of a thousand parts, all of which are rounded up or down alike.
+    common, differing, blocks = [2.828125, 0.3046875, 0.1552734375, 0.162109375], [0.2177734375, 0.027587890625], 1000
+    first = np.where(np.arange(16) == 0, 1024, 64 * (np.arange(16) == 15))
+    a, b = (np.array([*common, *(sign * np.array(differing)), *10 * [0]]) for sign in (1, -1))
+    x = np.stack([np.concatenate([first, np.tile(block, blocks)]) for block in (a, b)])
+    x = np.concatenate([x, -x]).astype(np.float32)
+    data = Blocks(torch.from_numpy(x), torch.device("cpu"), 1e3, 1).in_bfloat16()
+    assert len(data.columns) == blocks + 1
+    exact = -0.5 * ((x[:, None].astype(float) - x) ** 2).sum(2)
+    assert (data.closeness(slice(0, 4), slice(0, 4)).numpy() >= exact).all()
+
+
 def test_the_bound_is_nearly_reached():
     # Were it twice as narrow, it would be wrong for these.
     data = Blocks(torch.from_numpy(driven_apart(8)), torch.device("cpu"), 1e9, 1).in_bfloat16()
@@ -159,6 +172,14 @@ def test_many_copies_of_a_point_cost_no_more(copies, counted):
     x[:copies] = x[0]
     check(np.random.default_rng(0).permutation(x), 5, memory=2e6)
     assert sum(counted) < 2 * different
+
+
+def test_where_numbers_are_float64_by_default():
+    torch.set_default_dtype(torch.float64)
+    try:
+        check(gaussian(400, 8), 5, memory=1e5)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_in_inference_mode():
