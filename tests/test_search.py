@@ -231,7 +231,7 @@ def test_what_is_multiplied_keeps_to_the_memory_whatever_the_size(shape, memory,
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
 def test_more_threads_than_processors_lose_nothing(threads):
-    x = gaussian(3000, 4)
+    x = gaussian(1500, 4)
     before = torch.get_num_threads()
     data = Blocks(torch.from_numpy(x), torch.device("cpu"), 1e5, threads)
     assert len(data.blocks) > 20
