@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
@@ -17,12 +17,29 @@ def exact(x: np.ndarray, k: int) -> NeighborGraph:
     return NeighborGraph(*NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x).kneighbors())
 
 
+def survivors(graph: NeighborGraph, drawn: list[int], k: int) -> list[int]:
+    """Those of the drawn points that keep k neighbours among themselves."""
+    kept = set(drawn)
+    while few := {i for i in kept if len(kept.intersection(graph.indices[i].tolist())) < k}:
+        kept -= few
+    return sorted(kept)
+
+
 @settings(max_examples=25, deadline=None)
+@example(31330, (0.8, 17))  # none is left
 @given(st.integers(0, 10**6), st.sampled_from([(0.8, 14), (0.8, 17), (0.5, 7), (0.9, 21)]))
 def test_a_resample_is_a_new_search_among_the_kept_points(seed, choice):
     fraction, k = choice
     x = np.random.default_rng(seed).normal(size=(200, 3))
-    part = resample(exact(x, 30), fraction, k, seed, max_dropped=0.9)
+    graph = exact(x, 30)
+    drawn = np.random.default_rng(seed).choice(200, round(fraction * 200), replace=False)
+    rows = survivors(graph, drawn.tolist(), k)
+    if len(drawn) - len(rows) > 0.9 * len(drawn):  # losses feed on themselves
+        with pytest.raises(ValueError, match="take a smaller k"):
+            resample(graph, fraction, k, seed, max_dropped=0.9)
+        return
+    part = resample(graph, fraction, k, seed, max_dropped=0.9)
+    assert part.rows.tolist() == rows
     again = exact(x[part.rows], k)
     np.testing.assert_array_equal(part.graph.indices, again.indices)
     np.testing.assert_allclose(part.graph.distances, again.distances, rtol=1e-5)
